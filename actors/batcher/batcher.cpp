@@ -1,0 +1,106 @@
+#include <ganglion/actors/batcher/batcher.hpp>
+
+#include <ganglion/actors/batcher/formation.hpp>
+
+#include <caf/all.hpp>
+#include <fmt/format.h>
+
+#include <map>
+
+namespace ganglion {
+
+expected<void> validate(const batcher_config& config) {
+  const auto& c = config.credits;
+  if (c.executions < 1 || c.most_executions < c.executions || !(c.seconds >= 0))
+    return failure{errc::invalid_argument,
+                   fmt::format("credits of {} to {} executions and {} seconds cannot be used: at least 1 execution, no more "
+                               "than the most, and no negative time",
+                               c.executions, c.most_executions, c.seconds)};
+  return {};
+}
+
+namespace {
+
+struct batcher_state {
+  formation queue;
+  std::map<std::size_t, core_actor> cores;
+  std::map<std::uint64_t, caf::typed_response_promise<deployment_removed>> closing;
+
+  static inline const char* name = "ganglion.batcher";
+
+  ~batcher_state() {
+    queue.fail_all({errc::draining, "the engine ended before the request was answered: send it to another engine"});
+  }
+};
+
+using batcher_pointer = batcher_actor::stateful_pointer<batcher_state>;
+
+/// Binds work to cores for as long as one of them takes any.
+void pump(batcher_pointer self) {
+  auto& s = self->state;
+  auto now = self->clock().now();
+  while (auto next = s.queue.next(now)) self->send(s.cores[next->core], start_execution{next->work});
+  if (s.closing.empty()) return;
+  for (auto id : s.queue.take_closed()) {
+    auto node = s.closing.extract(id);
+    if (node) node.mapped().deliver(deployment_removed{id});
+  }
+}
+
+caf::result<deployment_removed> on_remove(batcher_pointer self, const remove_deployment& m) {
+  auto promise = self->make_response_promise<deployment_removed>();
+  self->state.closing.emplace(m.id, promise);
+  self->state.queue.close(m.id);
+  pump(self);
+  return promise;
+}
+
+batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_config config) {
+  self->state.queue = formation{config.credits};
+  return {
+      [self](const add_deployment& m) {
+        self->state.queue.expect_seconds(m.value->model.id(), m.expected_seconds);
+        self->state.queue.add(m.value, m.num_workers);
+      },
+      [self](const remove_deployment& m) { return on_remove(self, m); },
+      [self](const limit_workers& m) {
+        self->state.queue.set_num_workers(m.deployment_id, m.num_workers);
+        pump(self);
+      },
+      [self](const enqueue& m) {
+        self->state.queue.enqueue(m.value, self->clock().now());
+        pump(self);
+      },
+      [self](const withdraw& m) {
+        self->state.queue.cancel(m.deployment_id, m.request_id, m.reason);
+        pump(self);
+      },
+      [self](const core_up& m) {
+        self->state.cores[m.index] = m.handle;
+        self->state.queue.core_up(m.index);
+        pump(self);
+      },
+      [self](const core_down& m) {
+        self->state.cores.erase(m.index);
+        self->state.queue.core_down(m.index, m.returns);
+        pump(self);
+      },
+      [self](const executions_done& m) {
+        for (const auto& report : *m.reports) self->state.queue.finished(m.core, report);
+        pump(self);
+      },
+      [self](const status_query&) {
+        status result;
+        result.executions_in_flight = self->state.queue.executions_in_flight();
+        return result;
+      },
+  };
+}
+
+}  // namespace
+
+batcher_actor spawn_batcher(caf::local_actor& parent, batcher_config config) {
+  return parent.spawn(batcher_behavior, std::move(config));
+}
+
+}  // namespace ganglion

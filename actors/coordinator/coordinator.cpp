@@ -1,0 +1,214 @@
+#include <ganglion/actors/coordinator/coordinator.hpp>
+
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <caf/all.hpp>
+#include <fmt/format.h>
+
+#include <map>
+
+namespace ganglion {
+
+expected<void> validate(const configure& settings) {
+  if (settings.num_workers && *settings.num_workers == 0)
+    return failure{errc::invalid_argument,
+                   "num_workers is 0, but at least 1 execution must be in flight: give a positive number, or leave it unset"};
+  if (settings.split_size && *settings.split_size <= 0)
+    return failure{errc::invalid_argument,
+                   fmt::format("split_size is {}, but a chunk needs at least 1 row: give a positive number, or leave it unset",
+                               *settings.split_size)};
+  return {};
+}
+
+namespace {
+
+/// Answers a request that came by message exactly once: at the latest when it is destroyed, since a promise of CAF's
+/// that is dropped sends nothing.
+class answer_once {
+ public:
+  answer_once(caf::typed_response_promise<infer_response> promise, const infer_request& r)
+      : promise_(std::move(promise)), id_(r.id), trace_id_(r.trace_id), received_(clock::now()) {}
+  answer_once(answer_once&&) = default;
+  ~answer_once() {
+    if (promise_.pending())
+      deliver({{}, {errc::draining, "the engine ended before the request was answered: send it to another engine"}});
+  }
+
+  void deliver(outcome result) {
+    infer_response response{id_, {std::move(result.outputs)}, std::move(result.error), trace_id_,
+                            std::chrono::nanoseconds(clock::now() - received_).count()};
+    std::exchange(promise_, {}).deliver(std::move(response));
+  }
+
+ private:
+  caf::typed_response_promise<infer_response> promise_;
+  std::uint64_t id_;
+  std::string trace_id_;
+  clock::time_point received_;
+};
+
+struct record {
+  answer_once answer;
+  caf::actor_addr sender;
+  std::uint64_t senders_id;
+};
+
+struct coordinator_state {
+  coordinator_config config;
+  std::map<std::uint64_t, record> records;
+  /// Deadlines of the records, with one tick under way for the first of them.
+  std::multimap<caf::actor_clock::time_point, std::uint64_t> deadlines;
+  std::uint64_t tick_generation = 0;
+
+  static inline const char* name = "ganglion.coordinator";
+};
+
+using coordinator_pointer = coordinator_actor::stateful_pointer<coordinator_state>;
+
+void warn_of(coordinator_pointer self, const request& r) {
+  const auto& config = self->state.config;
+  if (!config.warnings) return;
+  if (!r.dynamic_batching() && config.split_size)
+    config.warnings->add("split_size", fmt::format("split_size = {} has no meaning while dynamic batching is off: each core "
+                                                   "gets one chunk of the compiled size",
+                                                   *config.split_size));
+  auto executions = r.chunks().executions();
+  if (executions < r.target().cores.size())
+    config.warnings->add("under_used", fmt::format("a request of {} rows needs {} execution{} of up to {} rows: of {} cores some "
+                                                   "stay idle",
+                                                   r.rows(), executions, executions == 1 ? "" : "s", r.chunks().batch(),
+                                                   r.target().cores.size()));
+}
+
+/// Fixes the rules for a request and passes it on.
+void accept(coordinator_pointer self, request_ptr r) {
+  const auto& config = self->state.config;
+  r->plan(config.dynamic_batching, config.split_size);
+  if (r->rows() == 0 && config.dynamic_batching) {
+    r->answer_empty();
+    return;
+  }
+  warn_of(self, *r);
+  self->send(config.batcher, enqueue{std::move(r)});
+}
+
+void arm(coordinator_pointer self) {
+  auto& s = self->state;
+  if (s.deadlines.empty()) return;
+  auto delay = s.deadlines.begin()->first - self->clock().now();
+  self->delayed_send(self, std::max(delay, decltype(delay)::zero()), deadline_tick{++s.tick_generation});
+}
+
+void withdraw_request(coordinator_pointer self, std::uint64_t id, failure reason) {
+  self->send(self->state.config.batcher, withdraw{self->state.config.target->id, id, std::move(reason)});
+}
+
+/// Checks a request that came by message and makes the engine's own of it.
+expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, const infer_request& m) {
+  const auto& config = self->state.config;
+  const auto& model = config.target->model;
+  if (!m.model.content_hash.empty() && m.model.content_hash != model.content_hash())
+    return failure{errc::invalid_argument,
+                   fmt::format("the request is for the model {}, but this coordinator serves {}", m.model.content_hash,
+                               model.content_hash())};
+  if (!m.inputs.value.isTuple())
+    return failure{errc::shape_mismatch,
+                   fmt::format("inputs is a {}, but must be a tuple with one element for each argument of the model",
+                               describe(m.inputs.value))};
+  auto checked = check_inputs(model.signature(), config.target->rule, m.inputs.value.toTupleRef().elements().vec());
+  if (!checked) return checked.error();
+  auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
+  return request::admit(id, config.target, std::move(*checked), config.gate, [weak, id](outcome&& result) {
+    if (auto coordinator = strengthen<coordinator_actor>(weak))
+      caf::anon_send(coordinator, answered{id, std::make_shared<outcome>(std::move(result))});
+  });
+}
+
+caf::result<infer_response> on_infer(coordinator_pointer self, const infer_request& m) {
+  auto& s = self->state;
+  auto sender = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  auto promise = self->make_response_promise<infer_response>();
+  answer_once answer{promise, m};
+  for (const auto& [id, r] : s.records) {
+    if (r.sender != sender || r.senders_id != m.id) continue;
+    answer.deliver({{}, {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
+                                                             "among its unanswered requests",
+                                                             m.id)}});
+    return promise;
+  }
+  auto id = request::next_id();
+  auto made = make_request(self, id, m);
+  if (!made) {
+    answer.deliver({{}, made.error()});
+    return promise;
+  }
+  s.records.emplace(id, record{std::move(answer), sender, m.id});
+  if (m.remaining_ms > 0) {
+    auto due = self->clock().now() + std::chrono::milliseconds(m.remaining_ms);
+    bool first = s.deadlines.empty() || due < s.deadlines.begin()->first;
+    s.deadlines.emplace(due, id);
+    if (first) arm(self);
+  }
+  accept(self, std::move(*made));
+  return promise;
+}
+
+void on_cancel(coordinator_pointer self, const cancel& m) {
+  auto sender = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  for (const auto& [id, r] : self->state.records)
+    if (r.sender == sender && r.senders_id == m.id)
+      withdraw_request(self, id, {errc::cancelled, fmt::format("the request {} was cancelled by its sender", m.id)});
+}
+
+void on_answered(coordinator_pointer self, const answered& m) {
+  auto& s = self->state;
+  auto found = s.records.find(m.request_id);
+  if (found == s.records.end()) return;
+  found->second.answer.deliver(*m.result);
+  s.records.erase(found);
+  std::erase_if(s.deadlines, [&m](const auto& d) { return d.second == m.request_id; });
+}
+
+void on_tick(coordinator_pointer self, const deadline_tick& m) {
+  auto& s = self->state;
+  if (m.generation != s.tick_generation) return;
+  auto now = self->clock().now();
+  while (!s.deadlines.empty() && s.deadlines.begin()->first <= now) {
+    auto id = s.deadlines.begin()->second;
+    s.deadlines.erase(s.deadlines.begin());
+    withdraw_request(self, id, {errc::deadline_exceeded, "the time left for the request has passed"});
+  }
+  arm(self);
+}
+
+void on_configure(coordinator_pointer self, const configure& m) {
+  auto& config = self->state.config;
+  if (m.disable_dynamic_batching) config.dynamic_batching = false;
+  if (m.split_size) config.split_size = m.split_size;
+  if (m.num_workers) {
+    config.num_workers = m.num_workers;
+    self->send(config.batcher, limit_workers{config.target->id, m.num_workers});
+  }
+}
+
+coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, coordinator_config config) {
+  self->state.config = std::move(config);
+  return {
+      [self](const infer_request& m) { return on_infer(self, m); },
+      [self](const cancel& m) { on_cancel(self, m); },
+      [self](const submission& m) { accept(self, m.value); },
+      [self](const configure& m) { on_configure(self, m); },
+      [self](const answered& m) { on_answered(self, m); },
+      [self](const deadline_tick& m) { on_tick(self, m); },
+      [self](const status_query& m) { return self->delegate(self->state.config.supervisor, m); },
+      [self](const drain& m) { return self->delegate(self->state.config.supervisor, m); },
+  };
+}
+
+}  // namespace
+
+coordinator_actor spawn_coordinator(caf::local_actor& parent, coordinator_config config) {
+  return parent.spawn(coordinator_behavior, std::move(config));
+}
+
+}  // namespace ganglion

@@ -1,0 +1,254 @@
+#include <ganglion/actors/coordinator/gather.hpp>
+
+#include <ganglion/model_io/replica.hpp>
+#include <ganglion/model_io/tensor_spec.hpp>
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace ganglion {
+
+namespace {
+
+/// The leaves without their paths: a single tensor, which most models return, costs one reference.
+std::vector<c10::IValue> plain_leaves(const c10::IValue& tree) {
+  if (tree.isTensor()) return {tree};
+  std::vector<c10::IValue> result;
+  for (auto& leaf : leaves_of(tree)) result.push_back(std::move(leaf.value));
+  return result;
+}
+
+std::string leaf_name(const c10::IValue& tree, std::size_t index) {
+  return leaves_of(tree, "output")[index].path;
+}
+
+failure mismatch(std::string text) { return {errc::gather_mismatch, std::move(text)}; }
+
+/// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
+void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
+               std::int64_t rows) {
+  if (!from.is_contiguous()) {
+    to.narrow(0, to_row, rows).copy_(from.narrow(0, from_row, rows));
+    return;
+  }
+  auto row_bytes = static_cast<std::size_t>(to.numel() / to.size(0)) * to.element_size();
+  std::memcpy(static_cast<char*>(to.data_ptr()) + static_cast<std::size_t>(to_row) * row_bytes,
+              static_cast<const char*>(from.data_ptr()) + static_cast<std::size_t>(from_row) * row_bytes,
+              static_cast<std::size_t>(rows) * row_bytes);
+}
+
+}  // namespace
+
+// -- slot -----------------------------------------------------------------------------------------------------------
+
+bool slot::move(std::uint64_t from, phase to) {
+  return word_.compare_exchange_strong(from, word(attempt_of(from), to), std::memory_order_acq_rel);
+}
+
+bool slot::revoke(phase to) {
+  auto current = word_.load(std::memory_order_acquire);
+  for (;;) {
+    auto now = static_cast<phase>(current & 0xffffffffu);
+    if (now != phase::queued && now != phase::running) return false;
+    if (word_.compare_exchange_weak(current, word(attempt_of(current) + 1, to), std::memory_order_acq_rel)) return true;
+  }
+}
+
+// -- gather ---------------------------------------------------------------------------------------------------------
+
+gather::gather(gather_config config, sink deliver)
+    : config_(std::move(config)), deliver_(std::move(deliver)), unresolved_(config_.rows) {
+  if (!config_.sliced) kept_.resize(config_.chunks);
+}
+
+gather::~gather() {
+  if (delivered_.load(std::memory_order_acquire)) return;
+  fail({errc::core_lost, "the request was given up before it was answered: the engine is ending; send it again"});
+  deliver();
+}
+
+bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outputs, std::int64_t offset,
+                    std::int64_t batch, std::int32_t core) {
+  if (!where.begin_commit(attempt)) return false;
+  if (!failed()) {
+    try {
+      // Answers are ordinary tensors, also where the caller is in inference mode.
+      c10::InferenceMode ordinary(false);
+      auto written = config_.sliced ? write_slice(where, outputs, offset, batch) : keep(where, outputs);
+      if (!written) {
+        auto f = written.error();
+        f.first_row = where.first_row();
+        f.last_row = where.first_row() + where.rows();
+        f.core = core;
+        fail(std::move(f));
+      }
+    } catch (const std::exception& e) {
+      fail({errc::gather_mismatch, fmt::format("the outputs of chunk {} cannot be gathered: {}", where.chunk(),
+                                               brief_message(e)),
+            where.first_row(), where.first_row() + where.rows(), core});
+    }
+  }
+  where.end_commit();
+  resolve(where.rows());
+  return true;
+}
+
+expected<void> gather::agree(const c10::IValue& outputs, std::int64_t batch) {
+  if (structure_.isNone()) {
+    auto leaves = plain_leaves(outputs);
+    std::vector<c10::IValue> answer;
+    answer.reserve(leaves.size());
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      if (!leaves[i].isTensor()) {
+        answer.push_back(leaves[i]);
+        continue;
+      }
+      const auto& t = leaves[i].toTensor();
+      if (t.dim() == 0 || t.size(0) != batch)
+        return mismatch(fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
+                                    "told apart, so disable dynamic batching",
+                                    leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
+      auto sizes = t.sizes().vec();
+      sizes[0] = config_.rows;
+      answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
+    }
+    answer_ = std::move(answer);
+    structure_ = outputs;
+    return {};
+  }
+  if (!outputs.isTensor() || !structure_.isTensor())
+    if (auto same = same_structure(structure_, outputs, "output"); !same) return mismatch(same.error().text);
+  return {};
+}
+
+expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs, std::int64_t offset,
+                                   std::int64_t batch) {
+  {
+    std::lock_guard lock(mutex_);
+    if (auto agreed = agree(outputs, batch); !agreed) return agreed;
+  }
+  const auto& answer = answer_;  // set by the first, and left alone until the last row is resolved
+  auto leaves = plain_leaves(outputs);
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor()) {
+      if (!equal_leaves(answer[i], leaves[i]))
+        return mismatch(fmt::format("{} is {} in chunk {} and {} in another: values that are no tensors must be equal in "
+                                    "all chunks",
+                                    leaf_name(outputs, i), leaf_text(leaves[i]), where.chunk(), leaf_text(answer[i])));
+      continue;
+    }
+    const auto& from = leaves[i].toTensor();
+    const auto& to = answer[i].toTensor();
+    bool fits = from.scalar_type() == to.scalar_type() && from.dim() == to.dim() && from.size(0) == batch &&
+                from.sizes().slice(1) == to.sizes().slice(1);
+    if (!fits)
+      return mismatch(fmt::format("{} is {} in chunk {}, but {} in another for as many rows: dtype and trailing shape must "
+                                  "agree between chunks",
+                                  leaf_name(outputs, i), to_string(from.scalar_type(), from.sizes()), where.chunk(),
+                                  to_string(to.scalar_type(), to.sizes())));
+    if (to.numel() > 0) copy_rows(to, where.first_row(), from, offset, where.rows());
+  }
+  return {};
+}
+
+expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
+  std::lock_guard lock(mutex_);
+  kept_[where.chunk()] = outputs;
+  return {};
+}
+
+c10::IValue gather::assemble() {
+  if (config_.sliced) return with_leaves(structure_, answer_);
+  std::vector<std::vector<c10::IValue>> leaves;
+  for (const auto& outputs : kept_) {
+    if (auto same = same_structure(kept_.front(), outputs, "output"); !same) throw error(mismatch(same.error().text));
+    leaves.push_back(plain_leaves(outputs));
+  }
+  std::vector<c10::IValue> joined;
+  std::size_t tensor_index = 0;
+  for (std::size_t i = 0; i < leaves.front().size(); ++i) {
+    const auto& first = leaves.front()[i];
+    if (!first.isTensor()) {
+      for (std::size_t chunk = 1; chunk < leaves.size(); ++chunk)
+        if (!equal_leaves(first, leaves[chunk][i]))
+          throw error(mismatch(fmt::format("{} is {} in chunk 0 and {} in chunk {}: values that are no tensors must be "
+                                           "equal in all chunks",
+                                           leaf_name(kept_.front(), i), leaf_text(first), leaf_text(leaves[chunk][i]),
+                                           chunk)));
+      joined.push_back(first);
+      continue;
+    }
+    auto axis = config_.out_axis[tensor_index++];
+    std::vector<at::Tensor> pieces;
+    for (std::size_t chunk = 0; chunk < leaves.size(); ++chunk) {
+      const auto& piece = leaves[chunk][i].toTensor();
+      auto comparable = [axis](const at::Tensor& t) {
+        auto sizes = t.sizes().vec();
+        if (axis >= 0 && axis < t.dim()) sizes[static_cast<std::size_t>(axis)] = 0;
+        return sizes;
+      };
+      const auto& reference = first.toTensor();
+      if (piece.scalar_type() != reference.scalar_type() || comparable(piece) != comparable(reference))
+        throw error(mismatch(fmt::format("{} is {} in chunk 0 and {} in chunk {}: dtype and all sizes but the one along the "
+                                         "scattered dimension must agree between chunks",
+                                         leaf_name(kept_.front(), i), to_string(reference.scalar_type(), reference.sizes()),
+                                         to_string(piece.scalar_type(), piece.sizes()), chunk)));
+      pieces.push_back(axis < 0 || piece.dim() == 0 ? piece.unsqueeze(0) : piece);
+    }
+    joined.emplace_back(at::cat(pieces, axis < 0 ? 0 : axis).detach());
+  }
+  return with_leaves(kept_.front(), joined);
+}
+
+void gather::fail(failure f) {
+  std::lock_guard lock(mutex_);
+  if (failed()) return;
+  failure_ = std::move(f);
+  failed_.store(true, std::memory_order_release);
+}
+
+void gather::drop(slot& where) {
+  if (where.drop()) resolve(where.rows());
+}
+
+void gather::deliver_empty(c10::IValue outputs) {
+  structure_ = outputs;
+  answer_ = plain_leaves(outputs);
+  config_.sliced = true;
+  deliver();
+}
+
+void gather::resolve(std::int64_t rows) {
+  if (unresolved_.fetch_sub(rows, std::memory_order_acq_rel) == rows && rows > 0) deliver();
+}
+
+void gather::deliver() {
+  if (delivered_.exchange(true, std::memory_order_acq_rel)) return;
+  outcome result;
+  if (!failed()) {
+    try {
+      c10::InferenceMode ordinary(false);
+      result.outputs = assemble();
+    } catch (const error& e) {
+      fail(e.failure());
+    } catch (const std::exception& e) {
+      fail({errc::gather_mismatch, fmt::format("the chunks cannot be gathered: {}", brief_message(e))});
+    }
+  }
+  if (failed()) {
+    std::lock_guard lock(mutex_);
+    result.outputs = {};
+    result.error = failure_;
+  }
+  // What the chunks held is let go before the caller wakes up and reuses its memory.
+  kept_.clear();
+  answer_.clear();
+  structure_ = {};
+  deliver_(std::move(result));
+}
+
+}  // namespace ganglion

@@ -1,0 +1,105 @@
+#include <ganglion/actors/coordinator/request.hpp>
+
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <ATen/ATen.h>
+
+namespace ganglion {
+
+namespace {
+
+std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t rows) {
+  std::int64_t bytes = 0;
+  for (const auto& leaf : leaves)
+    if (leaf.isTensor()) bytes += static_cast<std::int64_t>(leaf.toTensor().nbytes());
+  return rows > 0 ? bytes / rows : 0;
+}
+
+}  // namespace
+
+std::uint64_t request::next_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
+                                     std::shared_ptr<admission> gate, gather::sink deliver) {
+  auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows);
+  if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
+  return std::make_shared<request>(id, std::move(target), std::move(inputs), row_bytes, std::move(gate),
+                                   std::move(deliver));
+}
+
+request::request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
+                 std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver)
+    : id_(id),
+      target_(std::move(target)),
+      leaves_(std::move(inputs.leaves)),
+      rows_(inputs.rows),
+      row_bytes_(row_bytes),
+      waiting_rows_(rows_),
+      admitted_(std::move(admitted)),
+      deliver_(std::move(deliver)) {}
+
+request::~request() {
+  leave_queue(waiting_rows_);
+  if (!answer_)
+    answered({{}, {errc::core_lost, "the request was given up before it was answered: the engine is ending; send it again"}});
+}
+
+void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {
+  dynamic_batching_ = dynamic_batching;
+  chunks_.emplace(rows_, target_->rule.compiled_size, dynamic_batching ? split_size : std::nullopt);
+  gather_config config;
+  config.rows = rows_;
+  config.sliced = dynamic_batching;
+  config.chunks = chunks_->size();
+  config.out_axis = target_->rule.out_axis;
+  answer_.emplace(std::move(config), [this](outcome&& result) { answered(std::move(result)); });
+}
+
+void request::refuse(failure f) {
+  if (!answer_) plan(true, {});
+  answer_->fail(std::move(f));
+  leave_queue(waiting_rows_);
+  if (rows_ > 0)
+    answer_->drop_rows(rows_);
+  else
+    answer_->deliver_empty({});
+}
+
+void request::answer_empty() {
+  std::vector<c10::IValue> leaves;
+  std::size_t i = 0;
+  const auto& sig = target_->model.signature();
+  for (auto& leaf : leaves_of(sig.result)) {
+    if (leaf.value.isTensor()) {
+      auto sizes = sig.outputs[i].shape;
+      sizes[0] = 0;
+      leaves.emplace_back(at::empty(sizes, sig.outputs[i].dtype));
+      ++i;
+    } else {
+      leaves.push_back(leaf.value);
+    }
+  }
+  answer_->deliver_empty(with_leaves(sig.result, leaves));
+}
+
+slot& request::add_slot(std::int64_t first_row, std::int64_t rows, std::size_t chunk) {
+  return slots_.emplace_back(first_row, rows, chunk);
+}
+
+void request::leave_queue(std::int64_t rows) {
+  waiting_rows_ -= rows;
+  admitted_->leave_queue(rows, rows * row_bytes_);
+}
+
+void request::answered(outcome&& result) {
+  auto deliver = std::move(deliver_);
+  auto gate = admitted_;
+  // The inputs are the caller's again; a lane that still reads them holds references of its own.
+  if (deliver) deliver(std::move(result));
+  gate->answered();
+}
+
+}  // namespace ganglion

@@ -1,0 +1,131 @@
+#include <ganglion/actors/core/core.hpp>
+
+#include <caf/all.hpp>
+
+#include <map>
+#include <mutex>
+
+namespace ganglion {
+
+namespace {
+
+/// Brings what a lane says into the core's mailbox, from any thread, until it is closed.
+class core_port final : public lane_sink {
+ public:
+  explicit core_port(caf::weak_actor_ptr core) : core_(std::move(core)) {}
+
+  void close() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+
+  void loaded(load_report report) override { tell(lane_loaded{std::move(report)}); }
+  void finished(std::vector<execution_report> reports) override {
+    tell(lane_finished{std::make_shared<const std::vector<execution_report>>(std::move(reports))});
+  }
+  void lost(std::string reason) override { tell(lane_lost{std::move(reason)}); }
+
+ private:
+  template <class Message>
+  void tell(Message m) {
+    // Outlives the lock: if it is the last reference, the core goes here and closes this port.
+    core_actor core;
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    core = strengthen<core_actor>(core_);
+    if (core) caf::anon_send(core, std::move(m));
+  }
+
+  caf::weak_actor_ptr core_;
+  std::mutex mutex_;  // held while sending, so that after close() nothing is under way
+  bool closed_ = false;
+};
+
+struct core_state {
+  core_config config;
+  std::shared_ptr<core_port> port;
+  std::unique_ptr<ganglion::lane> lane;
+  core_status status;
+  std::map<std::uint64_t, std::size_t> model_bytes;
+  /// Who waits for a model, by its id.
+  std::multimap<std::uint64_t, std::pair<std::uint64_t, caf::typed_response_promise<model_loaded>>> loading;
+
+  static inline const char* name = "ganglion.core";
+
+  ~core_state() {
+    if (port) port->close();
+  }
+};
+
+using core_pointer = core_actor::stateful_pointer<core_state>;
+
+caf::result<model_loaded> on_load(core_pointer self, const load_model& m) {
+  auto promise = self->make_response_promise<model_loaded>();
+  self->state.loading.emplace(m.model.id(), std::pair{m.operation, promise});
+  self->state.lane->load(m.model);
+  return promise;
+}
+
+void on_unload(core_pointer self, const unload_model& m) {
+  self->state.model_bytes.erase(m.model_id);
+  self->state.lane->unload(m.model_id);
+}
+
+void on_loaded(core_pointer self, const lane_loaded& m) {
+  auto& s = self->state;
+  if (m.report.error.code == errc::ok) s.model_bytes[m.report.model_id] = m.report.bytes;
+  // One `load` of a lane answers the oldest of those that wait for this model.
+  auto waiting = s.loading.find(m.report.model_id);
+  if (waiting == s.loading.end()) return;
+  auto [operation, promise] = waiting->second;
+  s.loading.erase(waiting);
+  promise.deliver(model_loaded{s.config.lane.core, operation, m.report});
+}
+
+void on_finished(core_pointer self, const lane_finished& m) {
+  auto& s = self->state;
+  for (const auto& report : *m.reports) {
+    if (report.ran) {
+      ++s.status.executions;
+      s.status.rows += static_cast<std::uint64_t>(report.work->rows());
+      s.status.padding_rows += static_cast<std::uint64_t>(report.work->padding_rows());
+      s.status.busy_ns += std::chrono::nanoseconds(report.ended - report.started).count();
+    }
+    if (s.config.observer) s.config.observer(report, s.config.lane.core);
+  }
+  if (auto batcher = strengthen<batcher_actor>(s.config.batcher))
+    self->send(batcher, executions_done{s.config.lane.core, m.reports});
+}
+
+core_status on_status(core_pointer self) {
+  auto result = self->state.status;
+  result.index = self->state.config.lane.core;
+  result.up = true;
+  result.models = self->state.model_bytes.size();
+  for (auto [id, bytes] : self->state.model_bytes) result.model_bytes += bytes;
+  return result;
+}
+
+core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
+  auto& s = self->state;
+  s.config = std::move(config);
+  s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));
+  s.lane = s.config.make_lane(s.config.lane, s.port);
+  return {
+      [self](const load_model& m) { return on_load(self, m); },
+      [self](const unload_model& m) { on_unload(self, m); },
+      [self](const start_execution& m) { self->state.lane->start(m.work); },
+      [self](const lane_loaded& m) { on_loaded(self, m); },
+      [self](const lane_finished& m) { on_finished(self, m); },
+      [self](const lane_lost& m) { self->quit(caf::make_error(caf::sec::runtime_error, m.reason)); },
+      [self](const status_query&) { return on_status(self); },
+  };
+}
+
+}  // namespace
+
+core_actor spawn_core(caf::local_actor& parent, core_config config) {
+  return parent.spawn(core_behavior, std::move(config));
+}
+
+}  // namespace ganglion

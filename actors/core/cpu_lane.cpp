@@ -1,0 +1,247 @@
+#include <ganglion/actors/core/cpu_lane.hpp>
+
+#include <ganglion/model_io/replica.hpp>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+
+namespace ganglion {
+
+namespace {
+
+thread_local bool is_engine_thread = false;
+
+/// The threads that were left behind, counted for status and for whoever wants to end the process.
+struct abandoned_threads {
+  std::mutex mutex;
+  std::condition_variable none;
+  std::size_t count = 0;
+
+  static abandoned_threads& instance() {
+    static auto* const threads = new abandoned_threads;  // outlives every thread that it counts
+    return *threads;
+  }
+};
+
+struct unload_command {
+  std::uint64_t model_id;
+};
+
+using command = std::variant<execution_ptr, compiled_model, unload_command>;
+
+/// A replica with the buffers that go with it.
+struct loaded_model {
+  replica program;
+  staging buffers;
+};
+
+/// What the thread and its lane share; the thread keeps it alive when the lane is gone.
+class lane_thread : public std::enable_shared_from_this<lane_thread> {
+ public:
+  lane_thread(const lane_config& config, std::shared_ptr<lane_sink> sink) : config_(config), sink_(std::move(sink)) {}
+
+  void push(command c) {
+    std::lock_guard lock(mutex_);
+    if (std::holds_alternative<execution_ptr>(c)) ++depth_;
+    commands_.push_back(std::move(c));
+    if (idle_) wake_.notify_one();
+  }
+
+  std::size_t depth() const {
+    std::lock_guard lock(mutex_);
+    return depth_;
+  }
+
+  /// Tells the thread to end. Returns whether it is idle and will end at once.
+  bool stop() {
+    std::deque<command> dropped;  // destroyed outside of the lock: a last reference answers its request
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+    dropped.swap(commands_);
+    sink_.reset();
+    wake_.notify_one();
+    return idle_;
+  }
+
+  void leave_behind() {
+    auto& all = abandoned_threads::instance();
+    std::lock_guard lock(all.mutex);
+    std::lock_guard own(mutex_);
+    if (ended_) return;
+    abandoned_ = true;
+    ++all.count;
+  }
+
+  void run() {
+    settle();
+    command next;
+    while (wait(next)) std::visit([this](auto& c) { perform(std::move(c)); }, next);
+    next = {};
+    models_.clear();
+    end();
+  }
+
+ private:
+  void settle() {
+    is_engine_thread = true;
+    pthread_setname_np(pthread_self(), fmt::format("nc:{}", config_.core).c_str());
+    if (!config_.cpus.empty()) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      for (auto cpu : config_.cpus) CPU_SET(cpu, &set);
+      // Before the first parallel region, whose threads inherit it. Where it is not allowed, the lane runs unpinned.
+      pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    }
+    // LibTorch sets the number of threads at the first look, for the calling thread; ours comes after it.
+    at::get_num_threads();
+    omp_set_num_threads(static_cast<int>(config_.threads));
+  }
+
+  bool wait(command& next) {
+    std::unique_lock lock(mutex_);
+    if (commands_.empty() && !stopped_) {
+      idle_ = true;
+      wake_.wait(lock, [this] { return stopped_ || !commands_.empty(); });
+      idle_ = false;
+    }
+    if (stopped_) return false;
+    next = std::move(commands_.front());
+    commands_.pop_front();
+    return true;
+  }
+
+  void perform(compiled_model&& model) {
+    load_report report;
+    report.model_id = model.id();
+    report.bytes = model.weight_bytes();
+    try {
+      auto program = model.make_replica();
+      report.seconds = program.warm_up();
+      models_.insert_or_assign(model.id(), std::make_unique<loaded_model>(loaded_model{std::move(program), {}}));
+    } catch (const std::exception& e) {
+      report.error = {errc::forward_failed,
+                      fmt::format("the model failed while it was warmed up on core nc:{}: {}", config_.core,
+                                  brief_message(e)),
+                      -1, -1, static_cast<std::int32_t>(config_.core)};
+    }
+    if (auto sink = current_sink()) sink->loaded(std::move(report));
+  }
+
+  void perform(unload_command&& c) { models_.erase(c.model_id); }
+
+  void perform(execution_ptr&& work) {
+    reports_.push_back(report_of(std::move(work)));
+    auto oldest = reports_.front().ended;
+    bool failed = reports_.back().error.code != errc::ok;
+    std::shared_ptr<lane_sink> sink;
+    {
+      std::lock_guard lock(mutex_);
+      // Credits go back in bulk: half of what is out, or at once where the core might run dry or something is wrong.
+      auto waiting = depth_ - reports_.size();
+      bool due = reports_.size() >= waiting || failed || clock::now() - oldest > std::chrono::milliseconds(1);
+      if (!due) return;
+      depth_ -= reports_.size();
+      sink = sink_;
+    }
+    auto reports = std::move(reports_);
+    reports_.clear();
+    if (sink) sink->finished(std::move(reports));
+  }
+
+  execution_report report_of(execution_ptr&& work) {
+    auto core = static_cast<std::int32_t>(config_.core);
+    if (auto found = models_.find(work->model_id); found != models_.end())
+      return run_execution(std::move(work), found->second->program, found->second->buffers, core);
+    auto now = clock::now();
+    return {std::move(work), {errc::core_lost, fmt::format("core nc:{} no longer has the model", core), -1, -1, core},
+            false, now, now, now};
+  }
+
+  std::shared_ptr<lane_sink> current_sink() {
+    std::lock_guard lock(mutex_);
+    return sink_;
+  }
+
+  void end() {
+    auto& all = abandoned_threads::instance();
+    std::lock_guard lock(all.mutex);
+    std::lock_guard own(mutex_);
+    ended_ = true;
+    if (abandoned_ && --all.count == 0) all.none.notify_all();
+  }
+
+  const lane_config config_;
+  // the thread's own
+  std::unordered_map<std::uint64_t, std::unique_ptr<loaded_model>> models_;
+  std::vector<execution_report> reports_;
+  // shared
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<command> commands_;
+  std::shared_ptr<lane_sink> sink_;
+  std::size_t depth_ = 0;
+  bool idle_ = false;
+  bool stopped_ = false;
+  bool abandoned_ = false;
+  bool ended_ = false;
+};
+
+class cpu_lane final : public lane {
+ public:
+  cpu_lane(const lane_config& config, std::shared_ptr<lane_sink> sink)
+      : shared_(std::make_shared<lane_thread>(config, std::move(sink))),
+        thread_([shared = shared_] { shared->run(); }) {}
+
+  ~cpu_lane() override {
+    // The last reference to a core may go on its own lane's thread, which cannot wait for itself.
+    if (shared_->stop() && thread_.get_id() != std::this_thread::get_id()) {
+      thread_.join();
+    } else {
+      shared_->leave_behind();
+      thread_.detach();
+    }
+  }
+
+  std::size_t depth() const noexcept override { return shared_->depth(); }
+  void load(compiled_model model) noexcept override { shared_->push(std::move(model)); }
+  void unload(std::uint64_t model_id) noexcept override { shared_->push(unload_command{model_id}); }
+  void start(execution_ptr work) noexcept override { shared_->push(std::move(work)); }
+
+ private:
+  std::shared_ptr<lane_thread> shared_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<lane> make_cpu_lane(const lane_config& config, std::shared_ptr<lane_sink> sink) {
+  return std::make_unique<cpu_lane>(config, std::move(sink));
+}
+
+std::size_t abandoned_lanes() {
+  auto& all = abandoned_threads::instance();
+  std::lock_guard lock(all.mutex);
+  return all.count;
+}
+
+bool wait_for_abandoned_lanes(std::chrono::nanoseconds bound) {
+  auto& all = abandoned_threads::instance();
+  std::unique_lock lock(all.mutex);
+  return all.none.wait_for(lock, bound, [&all] { return all.count == 0; });
+}
+
+bool on_engine_thread() noexcept { return is_engine_thread; }
+
+void mark_engine_thread() noexcept { is_engine_thread = true; }
+
+}  // namespace ganglion

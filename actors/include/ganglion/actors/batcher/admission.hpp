@@ -1,0 +1,60 @@
+#pragma once
+
+#include <ganglion/model_io/error.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace ganglion {
+
+struct admission_limits {
+  /// The most rows and bytes of inputs that may wait in an engine's queues. A request that is larger by itself is
+  /// admitted where nothing waits: dynamic batching takes any size.
+  std::int64_t max_queued_rows = 65'536;
+  std::int64_t max_queued_bytes = std::int64_t{1} << 30;
+};
+
+/// Sentence if the limits cannot be used: `invalid_argument`.
+expected<void> validate(const admission_limits& limits);
+
+/// The gate before the mailboxes, which have no bound of their own: counts what waits and what is not yet answered,
+/// refuses what is too much, and once closed lets nothing in and tells when everything accepted is answered.
+/// Any thread; no lock on the way in.
+class admission {
+ public:
+  explicit admission(admission_limits limits = {}) : limits_(limits) {}
+
+  /// Lets a request in, or says why not: `draining` once closed, `queue_full` beyond a limit.
+  std::optional<failure> enter(std::int64_t rows, std::int64_t bytes);
+  /// Rows that wait no more: they are in an execution, or were dropped.
+  void leave_queue(std::int64_t rows, std::int64_t bytes);
+  /// A request was answered.
+  void answered();
+
+  /// Closes the gate; `enter` answers `draining` from now on.
+  void close();
+  /// Calls `then` once, on whatever thread it comes to pass, when the gate is closed and nothing accepted is unanswered;
+  /// at once where that is so already.
+  void when_idle(std::function<void()> then);
+
+  std::int64_t queued_rows() const { return queued_rows_.load(std::memory_order_relaxed); }
+  std::int64_t queued_bytes() const { return queued_bytes_.load(std::memory_order_relaxed); }
+  std::int64_t unanswered() const { return unanswered_.load(std::memory_order_acquire); }
+
+ private:
+  void tell_if_idle();
+
+  admission_limits limits_;
+  std::atomic<std::int64_t> queued_rows_{0};
+  std::atomic<std::int64_t> queued_bytes_{0};
+  std::atomic<std::int64_t> unanswered_{0};
+  std::atomic<bool> closed_{false};
+  std::mutex mutex_;
+  std::vector<std::function<void()>> waiting_;
+};
+
+}  // namespace ganglion

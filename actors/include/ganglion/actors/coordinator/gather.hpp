@@ -1,0 +1,130 @@
+#pragma once
+
+#include <ganglion/model_io/error.hpp>
+
+#include <ATen/core/ivalue.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace ganglion {
+
+/// A range of a request's rows that goes into one execution, with the one atomic word that decides who may write it.
+///
+/// The word holds an attempt and a phase: queued -> running -> committing -> done, or queued | running -> dropped.
+/// A retry moves it to queued again under the next attempt, so that a lane that was given up finds another attempt and
+/// writes nothing. Committing cannot be revoked: whoever waits for the answer waits for it.
+class slot {
+ public:
+  slot(std::int64_t first_row, std::int64_t rows, std::size_t chunk)
+      : first_row_(first_row), rows_(rows), chunk_(chunk) {}
+
+  std::int64_t first_row() const { return first_row_; }
+  std::int64_t rows() const { return rows_; }
+  /// The index of the chunk that the rows are of.
+  std::size_t chunk() const { return chunk_; }
+  std::uint32_t attempt() const { return attempt_of(word_.load(std::memory_order_acquire)); }
+
+  // -- the lane's moves; each returns false where the attempt was revoked -----------------------------------------
+  bool start(std::uint32_t attempt) { return move(word(attempt, phase::queued), phase::running); }
+  bool begin_commit(std::uint32_t attempt) { return move(word(attempt, phase::running), phase::committing); }
+  void end_commit() { word_.store(word(attempt(), phase::done), std::memory_order_release); }
+
+  // -- the batcher's moves; each returns false where the slot is committing, done or dropped -----------------------
+  bool drop() { return revoke(phase::dropped); }
+  bool retry() { return revoke(phase::queued); }
+
+ private:
+  enum class phase : std::uint32_t { queued, running, committing, done, dropped };
+
+  static constexpr std::uint64_t word(std::uint32_t attempt, phase p) {
+    return (std::uint64_t{attempt} << 32) | static_cast<std::uint32_t>(p);
+  }
+  static constexpr std::uint32_t attempt_of(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 32); }
+
+  bool move(std::uint64_t from, phase to);
+  bool revoke(phase to);
+
+  std::int64_t first_row_;
+  std::int64_t rows_;
+  std::size_t chunk_;
+  std::atomic<std::uint64_t> word_{word(0, phase::queued)};
+};
+
+/// What a request came to: its outputs, or the failure that took their place.
+struct outcome {
+  c10::IValue outputs;
+  failure error;
+
+  bool ok() const { return error.code == errc::ok; }
+};
+
+/// How a gather puts rows together.
+struct gather_config {
+  std::int64_t rows = 0;
+  /// True where an execution of n rows returns n rows (dynamic batching): the answer is allocated once, by the first
+  /// that commits, and each lane writes its slice. False: chunks are kept and concatenated by the last.
+  bool sliced = true;
+  /// The number of chunks, for `sliced == false`.
+  std::size_t chunks = 0;
+  /// Per tensor output the dimension along which chunks are joined; -1 for a 0-dimensional one, which becomes a vector
+  /// with one element a chunk (S22). Only for `sliced == false`; a slice is always of dimension 0.
+  std::vector<std::int64_t> out_axis;
+};
+
+/// Merges a request's rows into one answer: all or an error, by slot and never in arrival order, exactly once.
+///
+/// The one piece of state that lanes share. Every row is resolved once: committed by the lane that holds its slot's
+/// attempt, or dropped by the batcher. Whoever resolves the last row delivers, so an answer waits for a lane that is
+/// committing and for nothing else. A gather that is destroyed undelivered delivers `core_lost`.
+class gather {
+ public:
+  using sink = std::function<void(outcome&&)>;
+
+  gather(gather_config config, sink deliver);
+  ~gather();
+  gather(const gather&) = delete;
+  gather& operator=(const gather&) = delete;
+
+  /// Copies the rows [offset, offset + slot.rows()) of an execution's outputs into the answer, if `attempt` still holds
+  /// the slot. `batch` is the number of rows that the execution was given, padding included. Any thread.
+  /// Returns false if the slot was revoked; a mismatch fails the whole gather with `gather_mismatch`.
+  bool commit(slot& where, std::uint32_t attempt, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch,
+              std::int32_t core);
+
+  /// Records a failure; the first one is the request's. Rows are still to be resolved. Any thread.
+  void fail(failure f);
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+
+  /// Resolves rows that never reached a lane.
+  void drop_rows(std::int64_t rows) { resolve(rows); }
+  /// Takes a slot back, if it is not committing or resolved, and resolves its rows.
+  void drop(slot& where);
+  /// Answers a request of no rows with `outputs`.
+  void deliver_empty(c10::IValue outputs);
+
+ private:
+  void resolve(std::int64_t rows);
+  void deliver();
+  c10::IValue assemble();
+  expected<void> write_slice(const slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch);
+  expected<void> keep(const slot& where, const c10::IValue& outputs);
+  expected<void> agree(const c10::IValue& outputs, std::int64_t batch);
+
+  gather_config config_;
+  sink deliver_;
+  std::atomic<std::int64_t> unresolved_;
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> delivered_{false};
+
+  std::mutex mutex_;  // guards what follows; never held while rows are copied
+  failure failure_;
+  c10::IValue structure_;                // the first outputs that were committed
+  std::vector<c10::IValue> answer_;      // sliced: a buffer a tensor leaf, other leaves as they are
+  std::vector<c10::IValue> kept_;        // not sliced: the outputs of each chunk
+};
+
+}  // namespace ganglion

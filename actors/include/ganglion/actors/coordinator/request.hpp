@@ -1,0 +1,90 @@
+#pragma once
+
+#include <ganglion/actors/batcher/admission.hpp>
+#include <ganglion/actors/coordinator/chunk_plan.hpp>
+#include <ganglion/actors/coordinator/gather.hpp>
+#include <ganglion/model_io/model.hpp>
+
+#include <chrono>
+#include <deque>
+#include <memory>
+
+namespace ganglion {
+
+using clock = std::chrono::steady_clock;
+
+/// A model on a choice of cores, scattered along one dimension. Immutable; shared by the actors and their requests.
+struct deployment {
+  std::uint64_t id = 0;
+  compiled_model model;
+  scatter_rule rule;
+  /// The cores that it may use, as per-process indices in the order given.
+  std::vector<std::size_t> cores;
+};
+
+/// One inference on its way: the checked inputs, the plan of its chunks and the gather of its answer. Shared by
+/// pointer between the actors and the lanes; never changed by two of them. When the last reference goes, whatever the
+/// reason, the gather has answered or answers `core_lost`: no request is lost in a mailbox.
+class request {
+ public:
+  /// A number unique within the process.
+  static std::uint64_t next_id();
+
+  /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; the sink is not called then.
+  static expected<std::shared_ptr<request>> admit(std::uint64_t id, std::shared_ptr<const deployment> target,
+                                                  checked_inputs inputs, std::shared_ptr<admission> gate,
+                                                  gather::sink deliver);
+
+  /// Use `admit`: the gate has counted `row_bytes` for each row, and is told when the request is answered.
+  request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
+          std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver);
+  ~request();
+
+  std::uint64_t id() const { return id_; }
+  const deployment& target() const { return *target_; }
+  const std::shared_ptr<const deployment>& shared_target() const { return target_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t row_bytes() const { return row_bytes_; }
+  const std::vector<c10::IValue>& leaves() const { return leaves_; }
+
+  // -- set once by the coordinator, before any row is queued --------------------------------------------------------
+
+  /// Fixes the rules under which this request runs (S14): its chunks, and whether dynamic batching cuts and pads it.
+  void plan(bool dynamic_batching, std::optional<std::int64_t> split_size);
+  bool dynamic_batching() const { return dynamic_batching_; }
+  const chunk_plan& chunks() const { return *chunks_; }
+  /// Precondition: planned.
+  gather& answer() { return *answer_; }
+
+  /// Answers with a failure a request of which no row was given to the batcher.
+  void refuse(failure f);
+  /// Answers a request of no rows with empty outputs of the compiled trailing shapes, without running the model (S12).
+  void answer_empty();
+
+  // -- the batcher's ------------------------------------------------------------------------------------------------
+
+  /// Adds the slot of a part that goes into an execution. References stay valid.
+  slot& add_slot(std::int64_t first_row, std::int64_t rows, std::size_t chunk);
+  /// Leaves the queue's count for rows that were put into an execution or dropped.
+  void leave_queue(std::int64_t rows);
+
+ private:
+  void answered(outcome&& result);
+
+  std::uint64_t id_;
+  std::shared_ptr<const deployment> target_;
+  std::vector<c10::IValue> leaves_;
+  std::int64_t rows_;
+  std::int64_t row_bytes_;
+  std::int64_t waiting_rows_;  // admitted, and not yet in an execution
+  std::shared_ptr<admission> admitted_;
+  gather::sink deliver_;
+  bool dynamic_batching_ = true;
+  std::optional<chunk_plan> chunks_;
+  std::deque<slot> slots_;
+  std::optional<gather> answer_;
+};
+
+using request_ptr = std::shared_ptr<request>;
+
+}  // namespace ganglion

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ganglion/actors/protocol/handles.hpp>
+
+#include <caf/typed_event_based_actor.hpp>
+
+namespace ganglion {
+
+/// Told of every execution that ended, by the core's actor. Must not block.
+using execution_observer = std::function<void(const execution_report&, std::size_t core)>;
+
+struct core_config {
+  lane_config lane;
+  lane_factory make_lane;
+  /// Gets the credits back.
+  caf::weak_actor_ptr batcher;
+  execution_observer observer;
+};
+
+/// A NeuronCore: the identity of a lane, and its voice. Spawned by the supervisor, which monitors it; monitors nobody.
+/// Quits with an error when its lane is lost, and when told to; what its lane runs at that moment touches nothing any
+/// more. While the engine drains it goes on as ever.
+core_actor spawn_core(caf::local_actor& parent, core_config config);
+
+}  // namespace ganglion

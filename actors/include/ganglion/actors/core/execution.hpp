@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ganglion/actors/coordinator/request.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace ganglion {
+
+class replica;
+
+/// Rows of one request inside an execution.
+struct part {
+  request_ptr owner;
+  slot* where;            ///< one of the owner's slots
+  std::uint32_t attempt;  ///< the attempt that this execution is
+  std::int64_t offset;    ///< the first of its rows inside the execution
+};
+
+/// At most one compiled batch of rows of one or several requests, padded if need be: the only unit that goes to a core.
+struct execution {
+  std::uint64_t id = 0;
+  std::uint64_t deployment_id = 0;
+  std::uint64_t model_id = 0;
+  /// The compiled size along the scattered dimension.
+  std::int64_t batch = 0;
+  std::vector<part> parts;
+  clock::time_point enqueued;  ///< when its oldest row was accepted
+  clock::time_point formed;
+
+  /// The rows that are somebody's; batch - rows() are padding.
+  std::int64_t rows() const;
+  std::int64_t padding_rows() const { return batch - rows(); }
+};
+
+using execution_ptr = std::shared_ptr<execution>;
+
+/// What a lane says of an execution when it has ended.
+struct execution_report {
+  execution_ptr work;
+  failure error;     ///< `forward_failed`, or ok
+  bool ran = false;  ///< false: all its parts had been taken back before it began
+  clock::time_point started, computed, ended;  ///< began; forward returned; rows were gathered
+
+  double compute_seconds() const { return std::chrono::duration<double>(computed - started).count(); }
+};
+
+/// Buffers of the compiled shape for rows that must be put together or padded; one set a replica, reused.
+class staging {
+ public:
+  /// The leaves that forward gets: a view of the request's tensors where the execution is whole rows of one request
+  /// and contiguous, else a copy. Padding repeats the last row, so that it is as plausible as the rows themselves.
+  std::vector<c10::IValue> assemble(const execution& work);
+
+ private:
+  std::vector<at::Tensor> buffers_;
+};
+
+/// Runs an execution on a replica and commits its rows. What the model throws ends in the report. The calling thread is
+/// the replica's.
+execution_report run_execution(execution_ptr work, replica& on, staging& buffers, std::int32_t core);
+
+}  // namespace ganglion

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <ganglion/actors/coordinator/warning_log.hpp>
+#include <ganglion/actors/protocol/local.hpp>
+#include <ganglion/actors/protocol/messages.hpp>
+#include <ganglion/actors/protocol/type_ids.hpp>
+
+#include <caf/fwd.hpp>
+#include <caf/typed_actor.hpp>
+
+/// The typed handles. docs/protocol.md lists who answers what.
+namespace ganglion {
+
+/// Whoever can be asked how things are, and to come to an end.
+using status_role = caf::typed_actor<caf::replies_to<status_query>::with<status>>;
+using drain_role = caf::typed_actor<caf::replies_to<drain>::with<drained>>;
+
+/// A NeuronCore.
+using core_actor =
+    caf::typed_actor<caf::replies_to<load_model>::with<model_loaded>, caf::reacts_to<unload_model>,
+                     caf::reacts_to<start_execution>, caf::reacts_to<lane_loaded>, caf::reacts_to<lane_finished>,
+                     caf::reacts_to<lane_lost>, caf::replies_to<status_query>::with<core_status>>;
+
+/// A core is there, with all models that it should have.
+struct core_up {
+  std::size_t index = 0;
+  core_actor handle;
+};
+
+/// The scheduler of an engine.
+using batcher_actor =
+    caf::typed_actor<caf::reacts_to<add_deployment>, caf::replies_to<remove_deployment>::with<deployment_removed>,
+                     caf::reacts_to<limit_workers>, caf::reacts_to<enqueue>, caf::reacts_to<withdraw>,
+                     caf::reacts_to<core_up>, caf::reacts_to<core_down>, caf::reacts_to<executions_done>>::
+        extend_with<status_role>;
+
+/// The face of one deployment: what its clients talk to.
+using coordinator_actor =
+    caf::typed_actor<caf::replies_to<infer_request>::with<infer_response>, caf::reacts_to<cancel>,
+                     caf::reacts_to<submission>, caf::reacts_to<configure>, caf::reacts_to<answered>,
+                     caf::reacts_to<deadline_tick>>::extend_with<status_role>::extend_with<drain_role>;
+
+/// The answer to `deploy`: a coordinator, or why not.
+struct deployed {
+  coordinator_actor coordinator;
+  std::shared_ptr<const deployment> target;
+  failure error;
+
+  bool ok() const { return error.code == errc::ok; }
+};
+
+/// Asks for a model to be loaded on cores, and for a coordinator of it.
+struct deploy {
+  compiled_model model;
+  /// Per-process core indices in the order to use; empty: all of the engine's.
+  std::vector<std::size_t> cores;
+  std::int64_t dim = 0;
+  bool dynamic_batching = true;
+  std::optional<std::size_t> num_workers;
+  std::optional<std::int64_t> split_size;
+  std::shared_ptr<warning_log> warnings;
+  /// Called with the answer too, for who is no actor.
+  std::function<void(const deployed&)> reply;
+};
+
+/// Asks for a status from outside of any actor.
+struct status_for {
+  std::function<void(const status&)> reply;
+};
+
+/// Nothing accepted is unanswered any more, or the bound of a drain has passed.
+struct drain_ended {
+  std::uint64_t generation = 0;
+};
+
+/// The root of an engine.
+using supervisor_actor =
+    caf::typed_actor<caf::replies_to<deploy>::with<deployed>, caf::reacts_to<model_loaded>,
+                     caf::reacts_to<deployment_removed>, caf::reacts_to<restart_core>, caf::reacts_to<drain_ended>,
+                     caf::reacts_to<status_for>>::extend_with<status_role>::extend_with<drain_role>;
+
+/// The strong handle behind a weak one; null where the actor is gone.
+template <class Handle>
+Handle strengthen(const caf::weak_actor_ptr& weak) {
+  return caf::actor_cast<Handle>(weak.lock());
+}
+
+}  // namespace ganglion
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::core_up)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deploy)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::status_for)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::drain_ended)

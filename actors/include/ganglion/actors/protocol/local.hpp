@@ -1,0 +1,146 @@
+#pragma once
+
+#include <ganglion/actors/core/lane.hpp>
+
+#include <caf/allowed_unsafe_message_type.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+/// The messages that hold pointers and stay inside the process: the one list of them.
+namespace ganglion {
+
+// -- to the coordinator ----------------------------------------------------------------------------------------------
+
+/// A request that was checked and admitted by its sender.
+struct submission {
+  request_ptr value;
+};
+
+/// Rules for the requests that come after it; unset fields stay as they are.
+struct configure {
+  bool disable_dynamic_batching = false;
+  std::optional<std::size_t> num_workers;
+  std::optional<std::int64_t> split_size;
+};
+
+/// A request that came by message was answered.
+struct answered {
+  std::uint64_t request_id = 0;
+  std::shared_ptr<outcome> result;
+};
+
+/// The time of the oldest deadline has come. Only the tick of the current generation counts.
+struct deadline_tick {
+  std::uint64_t generation = 0;
+};
+
+// -- to the batcher --------------------------------------------------------------------------------------------------
+
+struct add_deployment {
+  std::shared_ptr<const deployment> value;
+  std::optional<std::size_t> num_workers;
+  double expected_seconds = 0;
+};
+
+struct remove_deployment {
+  std::uint64_t id = 0;
+};
+
+struct limit_workers {
+  std::uint64_t deployment_id = 0;
+  std::optional<std::size_t> num_workers;
+};
+
+struct enqueue {
+  request_ptr value;
+};
+
+/// Ends a request with a failure: the rows that no lane is committing are dropped.
+struct withdraw {
+  std::uint64_t deployment_id = 0;
+  std::uint64_t request_id = 0;
+  failure reason;
+};
+
+struct core_down {
+  std::size_t index = 0;
+  /// False: the core is given up until `core_up`, and what only it could run fails.
+  bool returns = true;
+};
+
+/// A core returns credits.
+struct executions_done {
+  std::size_t core = 0;
+  std::shared_ptr<const std::vector<execution_report>> reports;
+};
+
+// -- to a core -------------------------------------------------------------------------------------------------------
+
+struct load_model {
+  compiled_model model;
+  std::uint64_t operation = 0;
+};
+
+struct unload_model {
+  std::uint64_t model_id = 0;
+};
+
+struct start_execution {
+  execution_ptr work;
+};
+
+struct lane_loaded {
+  load_report report;
+};
+
+struct lane_finished {
+  std::shared_ptr<const std::vector<execution_report>> reports;
+};
+
+struct lane_lost {
+  std::string reason;
+};
+
+// -- to the supervisor -----------------------------------------------------------------------------------------------
+
+/// A core's answer to `load_model`.
+struct model_loaded {
+  std::size_t core = 0;
+  std::uint64_t operation = 0;
+  load_report report;
+};
+
+/// The batcher's answer to `remove_deployment`: everything accepted for it has run.
+struct deployment_removed {
+  std::uint64_t id = 0;
+};
+
+/// It is time to start a core again.
+struct restart_core {
+  std::size_t index = 0;
+};
+
+}  // namespace ganglion
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::submission)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::configure)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::answered)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deadline_tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::add_deployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::remove_deployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::limit_workers)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::enqueue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::withdraw)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::core_down)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::executions_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::load_model)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::unload_model)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::start_execution)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_loaded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_finished)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_loaded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployment_removed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::restart_core)

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ganglion/actors/batcher/batcher.hpp>
+#include <ganglion/actors/core/core.hpp>
+#include <ganglion/actors/supervisor/backoff.hpp>
+
+#include <string_view>
+
+namespace ganglion {
+
+struct supervisor_config {
+  /// One element a core; `core` is its index.
+  std::vector<lane_config> cores;
+  lane_factory make_lane;
+  batcher_config batcher;
+  /// Shared with whoever lets requests in; made if null.
+  std::shared_ptr<admission> gate;
+  backoff_config restart;
+  /// The most bytes of model weights on one core; unset: no limit (S15).
+  std::optional<std::size_t> core_memory_bytes;
+  execution_observer observer;
+  /// Told of deaths and restarts, one sentence each; may be empty.
+  std::function<void(std::string_view)> log;
+};
+
+/// Checks a configuration. Errors: `core_unavailable` without cores, `invalid_argument`.
+expected<void> validate(const supervisor_config& config);
+
+/// `count` cores of one CPU thread each, unpinned: enough for a program that wants nothing special.
+supervisor_config cpu_cores(std::size_t count);
+
+/// The supervisor, the root of an engine: spawns the batcher, the cores and a coordinator for each deployment, monitors
+/// them all, loads models, starts a core that died again with back-off and tells the batcher meanwhile.
+///
+/// Nobody of them holds it but the coordinators: when the last handle of a client goes, the engine goes, and an
+/// `actor_system` can end. Sent an exit message, it lets coordinators, batcher and cores quit in that order, waits for
+/// each, and quits last.
+/// Throws `ganglion::error` for a configuration that `validate` refuses.
+supervisor_actor spawn_supervisor(caf::actor_system& system, supervisor_config config);
+
+}  // namespace ganglion

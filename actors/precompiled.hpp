@@ -1,0 +1,7 @@
+#pragma once
+
+#include <ganglion/actors/protocol/handles.hpp>
+
+#include <caf/all.hpp>
+#include <fmt/format.h>
+#include <torch/script.h>

@@ -1,0 +1,103 @@
+#include "supervisor/supervisor_state.hpp"
+
+#include <ganglion/actors/core/cpu_lane.hpp>
+
+#include <fmt/format.h>
+
+namespace ganglion {
+
+void start_core(supervisor_pointer self, std::size_t index) {
+  auto& s = self->state;
+  auto& c = s.cores[index];
+  c.handle = spawn_core(*self, {s.config.cores[index], s.config.make_lane,
+                                caf::actor_cast<caf::weak_actor_ptr>(s.batcher), s.config.observer});
+  c.started = self->clock().now();
+  c.announced = false;
+  self->monitor(c.handle);
+  load_all(self, index);
+  announce_if_ready(self, index);
+}
+
+void announce_if_ready(supervisor_pointer self, std::size_t index) {
+  auto& c = self->state.cores[index];
+  if (c.announced || !c.handle || !c.awaited.empty()) return;
+  c.announced = true;
+  self->send(self->state.batcher, core_up{index, c.handle});
+}
+
+void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
+  auto& s = self->state;
+  for (std::size_t i = 0; i < s.cores.size(); ++i) {
+    auto& c = s.cores[i];
+    if (!c.handle || c.handle.address() != m.source) continue;
+    c.handle = nullptr;
+    c.awaited.clear();
+    if (s.ending) return;
+    auto delay = c.restarts.died(self->clock().now() - c.started);
+    ++c.restart_count;
+    s.say(fmt::format("core nc:{} died ({}) and starts again in {} ms{}", i, caf::to_string(m.reason), delay.count(),
+                      c.restarts.lost() ? "; it counts as lost until then" : ""));
+    self->send(s.batcher, core_down{i, !c.restarts.lost()});
+    give_up_waiting_for(self, i);
+    self->delayed_send(self, delay, restart_core{i});
+    return;
+  }
+}
+
+namespace {
+
+/// The parts of a status that are still to come.
+struct status_collection {
+  status result;
+  std::size_t missing = 0;
+  std::function<void(const status&)> reply;
+
+  void part_came() {
+    if (--missing == 0) reply(result);
+  }
+};
+
+constexpr auto status_timeout = std::chrono::seconds(1);
+
+}  // namespace
+
+void collect_status(supervisor_pointer self, std::function<void(const status&)> reply) {
+  auto& s = self->state;
+  auto collection = std::make_shared<status_collection>();
+  collection->reply = std::move(reply);
+  auto& result = collection->result;
+  result.queued_rows = static_cast<std::uint64_t>(s.config.gate->queued_rows());
+  result.queued_bytes = static_cast<std::uint64_t>(s.config.gate->queued_bytes());
+  result.unanswered = static_cast<std::uint64_t>(s.config.gate->unanswered());
+  result.abandoned_lanes = abandoned_lanes();
+  result.cores.resize(s.cores.size());
+  collection->missing = 1;  // ours, so that the reply waits for the loop below
+  for (std::size_t i = 0; i < s.cores.size(); ++i) {
+    result.cores[i].index = i;
+    result.cores[i].restarts = s.cores[i].restart_count;
+    if (!s.cores[i].handle) continue;
+    ++collection->missing;
+    self->request(s.cores[i].handle, status_timeout, status_query{})
+        .then(
+            [collection, i](const core_status& part) {
+              auto restarts = collection->result.cores[i].restarts;
+              collection->result.cores[i] = part;
+              collection->result.cores[i].restarts = restarts;
+              collection->part_came();
+            },
+            [collection](const caf::error&) { collection->part_came(); });
+  }
+  if (s.batcher) {
+    ++collection->missing;
+    self->request(s.batcher, status_timeout, status_query{})
+        .then(
+            [collection](const status& part) {
+              collection->result.executions_in_flight = part.executions_in_flight;
+              collection->part_came();
+            },
+            [collection](const caf::error&) { collection->part_came(); });
+  }
+  collection->part_came();
+}
+
+}  // namespace ganglion

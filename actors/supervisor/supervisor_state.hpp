@@ -1,0 +1,82 @@
+#pragma once
+
+#include <ganglion/actors/supervisor/supervisor.hpp>
+
+#include <caf/all.hpp>
+
+#include <map>
+#include <set>
+
+namespace ganglion {
+
+/// One core as its supervisor sees it.
+struct core_entry {
+  core_actor handle;  ///< null while it is down
+  clock::time_point started;
+  backoff restarts;
+  std::uint64_t restart_count = 0;
+  /// Loads that it must answer before the batcher may use it; only after a restart.
+  std::set<std::uint64_t> awaited;
+  bool announced = false;
+  /// The models that belong on it, by id.
+  std::set<std::uint64_t> models;
+};
+
+/// A model that is on some cores.
+struct model_entry {
+  compiled_model model;
+  std::size_t deployments = 0;
+  double seconds = 0;  ///< of an execution, as measured at the latest warm-up
+};
+
+/// A deployment on its way: a model that is being loaded on its cores.
+struct operation {
+  deploy wanted;
+  std::shared_ptr<const deployment> target;
+  caf::typed_response_promise<deployed> promise;
+  std::set<std::size_t> awaited;  ///< cores that have not answered
+  failure error;
+};
+
+struct supervisor_state {
+  supervisor_config config;
+  batcher_actor batcher;
+  std::vector<core_entry> cores;
+  std::map<std::uint64_t, model_entry> models;
+  std::map<std::uint64_t, std::shared_ptr<const deployment>> deployments;
+  std::map<caf::actor_addr, std::uint64_t> coordinators;
+  std::map<std::uint64_t, operation> operations;
+  std::uint64_t last_operation = 0;
+  std::map<std::uint64_t, caf::typed_response_promise<drained>> drains;
+  std::uint64_t drain_generation = 0;
+  bool ending = false;
+  caf::error exit_reason;
+
+  static inline const char* name = "ganglion.supervisor";
+
+  void say(std::string_view sentence) const {
+    if (config.log) config.log(sentence);
+  }
+  /// Answers all deployments on their way with a failure.
+  void fail_operations(const failure& f);
+};
+
+using supervisor_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
+
+// cores.cpp: the lives of cores
+void start_core(supervisor_pointer self, std::size_t index);
+void core_went_down(supervisor_pointer self, const caf::down_msg& m);
+/// Tells the batcher of a core that has all its models.
+void announce_if_ready(supervisor_pointer self, std::size_t index);
+void collect_status(supervisor_pointer self, std::function<void(const status&)> reply);
+
+// deployments.cpp: models and who uses them
+caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m);
+void on_model_loaded(supervisor_pointer self, const model_loaded& m);
+void on_deployment_removed(supervisor_pointer self, const deployment_removed& m);
+/// Sends a core all the models that belong on it; what it must answer is in its `awaited`.
+void load_all(supervisor_pointer self, std::size_t index);
+/// Deployments on their way that wait for a core which went down fail.
+void give_up_waiting_for(supervisor_pointer self, std::size_t index);
+
+}  // namespace ganglion

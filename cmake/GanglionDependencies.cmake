@@ -1,0 +1,13 @@
+# Everything comes from Debian's packages; scripts/install-packages lists them.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Torch REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(fmt REQUIRED)
+find_package(CAF 0.17 REQUIRED)
+
+# Debian's libtorch asks for whatever libblas.so.3 the host's alternatives name, and the reference BLAS is ten times
+# slower. Our programs carry a run path to OpenBLAS's own folder instead, so that the host's choice stays as it is.
+# (DT_RPATH rather than DT_RUNPATH: only that one is asked for the libraries of libraries.)
+find_path(GANGLION_OPENBLAS_DIR NAMES libblas.so.3
+  PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE} PATH_SUFFIXES openblas-openmp openblas-serial NO_DEFAULT_PATH)

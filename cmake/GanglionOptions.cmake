@@ -1,0 +1,25 @@
+# What can be chosen from outside. Included by another project (add_subdirectory), only the libraries are built.
+option(GANGLION_BUILD_TOOLS "Build the ganglion command" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_CCACHE "Compile through ccache where it is installed" ${PROJECT_IS_TOP_LEVEL})
+set(GANGLION_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined")
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+  endif()
+  set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  if(GANGLION_CCACHE)
+    find_program(GANGLION_CCACHE_PROGRAM ccache)
+    if(GANGLION_CCACHE_PROGRAM)
+      # The sloppiness is what ccache documents for precompiled headers.
+      set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+        ${GANGLION_CCACHE_PROGRAM})
+    endif()
+  endif()
+endif()

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <ganglion/actors/protocol/status.hpp>
+#include <ganglion/engine/topology.hpp>
+#include <ganglion/model_io/error.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace ganglion {
+
+class lane;
+class lane_sink;
+struct lane_config;
+
+enum class log_level { info, warning };
+
+/// One execution that ended: at most a compiled batch of rows on one core.
+struct execution_record {
+  using time_point = std::chrono::steady_clock::time_point;
+
+  std::size_t core = 0;               ///< per-process index
+  std::uint64_t data_parallel_id = 0; ///< which of the engine's data_parallels
+  std::uint64_t execution_id = 0;     ///< in the order of formation
+  std::int64_t rows = 0;
+  std::int64_t padding_rows = 0;
+  bool failed = false;
+  time_point enqueued;  ///< its oldest row was accepted
+  time_point formed;    ///< it was bound to the core
+  time_point started;   ///< forward began
+  time_point computed;  ///< forward returned
+  time_point gathered;  ///< its rows were in the answer
+};
+
+struct engine_options {
+  /// The number of cores of the host, for a host that is pretended; wins over GANGLION_HOST_CORES. Unset: as many as
+  /// the CPUs that the process may use allow.
+  std::optional<std::size_t> host_cores;
+  /// Intra-op threads of a core.
+  std::size_t threads_per_core = 1;
+  /// Whether each core is pinned to CPUs of its own (shared where there are more cores than CPUs).
+  bool pin = true;
+  /// Which CPUs to use; empty: all that the process may use.
+  std::vector<int> cpus;
+  /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included. Unset: stderr.
+  std::function<void(log_level, std::string_view)> log;
+
+  /// The most bytes of model weights on one core; unset: no limit. More is `core_memory_exceeded`.
+  std::optional<std::size_t> core_memory_bytes;
+  /// What may wait: beyond it `queue_full`. See `admission_limits`.
+  std::int64_t max_queued_rows = 65'536;
+  std::int64_t max_queued_bytes = std::int64_t{1} << 30;
+  /// How long the destructor waits for accepted requests; those left are answered with `draining`.
+  std::chrono::milliseconds shutdown_bound{30'000};
+  /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
+  /// all processes of the host share.
+  std::filesystem::path lock_directory;
+  /// Told of every execution that ended, on an engine's thread: it must not block or throw.
+  std::function<void(const execution_record&)> on_execution;
+  /// What stands behind a core; unset: a pinned CPU thread.
+  std::function<std::unique_ptr<lane>(const lane_config&, std::shared_ptr<lane_sink>)> make_lane;
+};
+
+/// The cores of a process, or a part of them, and the actors that run them. Several may live in one process. All
+/// functions may be called from any thread. NEURON_RT_VISIBLE_CORES, NEURON_RT_NUM_CORES and GANGLION_HOST_CORES are
+/// read once, here.
+class engine {
+ public:
+  /// Errors: `invalid_argument`, `core_unavailable`, `io_failed` (the lock directory).
+  explicit engine(engine_options options = {});
+  /// Takes no more requests, answers everything accepted, ends the cores. Not from one of the engine's own threads.
+  ~engine();
+  engine(engine&&) noexcept;
+  engine& operator=(engine&&) noexcept;
+
+  /// The number of cores that this process sees.
+  std::size_t core_count() const;
+  const std::vector<core_info>& cores() const;
+  /// A picture of this moment. Errors: `draining` when the engine has ended.
+  ganglion::status status() const;
+  /// Closes admission (requests are refused with `draining` from now on) and waits until everything accepted is
+  /// answered. Returns false where `bound` has passed before.
+  bool drain(std::chrono::milliseconds bound);
+
+  /// The engine of those who name none; made at the first use, and never destroyed.
+  static engine& process_default();
+
+  struct state;
+
+ private:
+  friend class data_parallel;
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace ganglion

@@ -1,0 +1,153 @@
+#include <ganglion/engine/data_parallel.hpp>
+
+#include "engine_state.hpp"
+
+#include <ganglion/actors/coordinator/coordinator.hpp>
+
+#include <caf/all.hpp>
+
+#include <mutex>
+
+namespace ganglion {
+
+struct data_parallel::impl {
+  // Destroyed last: the handle must go before its actor system can.
+  std::shared_ptr<engine::state> host;
+  std::shared_ptr<warning_log> warnings;
+  std::shared_ptr<const deployment> target;
+  coordinator_actor coordinator;
+
+  mutable std::mutex mutex;  // guards the settings as the coordinator was told them
+  bool dynamic_batching = true;
+  std::optional<std::size_t> num_workers;
+  std::optional<std::int64_t> split_size;
+
+  void tell(const configure& settings) {
+    if (auto valid = validate(settings); !valid) throw error(valid.error());
+    caf::anon_send(coordinator, settings);
+  }
+};
+
+namespace {
+
+deployed deploy_on(const supervisor_actor& supervisor, deploy wanted) {
+  auto promise = std::make_shared<std::promise<deployed>>();
+  auto answer = promise->get_future();
+  wanted.reply = [promise](const deployed& d) { promise->set_value(d); };
+  promise.reset();
+  caf::anon_send(supervisor, std::move(wanted));
+  auto result = wait_for_answer(std::move(answer));
+  if (!result.ok()) throw error(result.error);
+  return result;
+}
+
+/// A future's promise as a gather's sink, which must be copyable.
+class promise_sink {
+ public:
+  promise_sink() : promise_(std::make_shared<std::promise<c10::IValue>>()) {}
+
+  std::future<c10::IValue> future() { return promise_->get_future(); }
+
+  void operator()(outcome&& result) const {
+    if (result.ok())
+      promise_->set_value(std::move(result.outputs));
+    else
+      fail(std::move(result.error));
+  }
+  void fail(failure f) const { promise_->set_exception(std::make_exception_ptr(error(std::move(f)))); }
+
+ private:
+  std::shared_ptr<std::promise<c10::IValue>> promise_;
+};
+
+}  // namespace
+
+data_parallel::data_parallel(compiled_model model, data_parallel_options options)
+    : data_parallel(engine::process_default(), std::move(model), std::move(options)) {}
+
+data_parallel::data_parallel(engine& on, compiled_model model, data_parallel_options options)
+    : impl_(std::make_unique<impl>()) {
+  refuse_engine_thread("data_parallel()");
+  auto cores = resolve_device_ids(options.device_ids, on.core_count());
+  if (!cores) throw error(cores.error());
+  impl_->host = on.state_;
+  impl_->warnings = std::make_shared<warning_log>(
+      [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
+  deploy wanted{std::move(model),       std::move(*cores),  options.dim,        options.dynamic_batching,
+                options.num_workers,    options.split_size, impl_->warnings,    {}};
+  auto made = deploy_on(on.state_->supervisor, std::move(wanted));
+  impl_->coordinator = made.coordinator;
+  impl_->target = made.target;
+  impl_->dynamic_batching = options.dynamic_batching && made.target->rule.is_batch_dim &&
+                            made.target->model.signature().eligible();
+  impl_->num_workers = options.num_workers;
+  impl_->split_size = options.split_size;
+}
+
+data_parallel::~data_parallel() = default;
+data_parallel::data_parallel(data_parallel&&) noexcept = default;
+data_parallel& data_parallel::operator=(data_parallel&&) noexcept = default;
+
+c10::IValue data_parallel::operator()(std::vector<c10::IValue> inputs) {
+  refuse_engine_thread("a blocking call");
+  return submit(std::move(inputs)).get();
+}
+
+std::future<c10::IValue> data_parallel::submit(std::vector<c10::IValue> inputs) {
+  promise_sink sink;
+  auto future = sink.future();
+  auto checked = check_inputs(impl_->target->model.signature(), impl_->target->rule, inputs);
+  if (!checked) {
+    sink.fail(checked.error());
+    return future;
+  }
+  auto made = request::admit(request::next_id(), impl_->target, std::move(*checked), impl_->host->gate, sink);
+  if (made)
+    caf::anon_send(impl_->coordinator, submission{std::move(*made)});
+  else
+    sink.fail(made.error());
+  return future;
+}
+
+void data_parallel::disable_dynamic_batching() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->tell({true, {}, {}});
+  impl_->dynamic_batching = false;
+}
+
+bool data_parallel::dynamic_batching() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->dynamic_batching;
+}
+
+void data_parallel::num_workers(std::size_t n) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->tell({false, n, {}});
+  impl_->num_workers = n;
+}
+
+std::size_t data_parallel::num_workers() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->num_workers.value_or(2 * impl_->target->cores.size());
+}
+
+void data_parallel::split_size(std::int64_t rows) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->tell({false, {}, rows});
+  impl_->split_size = rows;
+}
+
+std::optional<std::int64_t> data_parallel::split_size() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->split_size;
+}
+
+std::vector<std::string> data_parallel::warnings() const { return impl_->warnings->sentences(); }
+
+const std::vector<std::size_t>& data_parallel::cores() const { return impl_->target->cores; }
+
+const compiled_model& data_parallel::model() const { return impl_->target->model; }
+
+std::uint64_t data_parallel::id() const { return impl_->target->id; }
+
+}  // namespace ganglion

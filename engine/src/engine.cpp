@@ -1,0 +1,181 @@
+#include <ganglion/engine/engine.hpp>
+
+#include "engine_state.hpp"
+
+#include <ganglion/actors/core/cpu_lane.hpp>
+#include <ganglion/engine/cpu_allowance.hpp>
+
+#include <caf/all.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace ganglion {
+
+namespace {
+
+/// Marks the threads of the actor system as the engine's.
+class thread_marker final : public caf::thread_hook {
+ public:
+  void init(caf::actor_system&) override {}
+  void thread_started() override { mark_engine_thread(); }
+  void thread_terminates() override {}
+};
+
+void log_to_stderr(log_level level, std::string_view sentence) {
+  fmt::print(stderr, "ganglion: {}{}\n", level == log_level::warning ? "warning: " : "", sentence);
+}
+
+template <class T>
+T value_or_throw(expected<T>&& e) {
+  if (!e) throw error(e.error());
+  if constexpr (!std::is_void_v<T>) return std::move(*e);
+}
+
+/// The CPUs that the engine may use, and how many of them at once.
+cpu_allowance allowance_of(const engine_options& options) {
+  auto allowance = read_cpu_allowance();
+  allowance.cpus = value_or_throw(choose_cpus(options.cpus, allowance.cpus));
+  allowance.count = std::min(allowance.count, allowance.cpus.size());
+  return allowance;
+}
+
+topology_request request_of(const engine_options& options, const cpu_allowance& allowance) {
+  auto request = read_environment();
+  request.host_cores = options.host_cores;
+  request.usable_cpus = allowance.count;
+  request.threads_per_core = options.threads_per_core;
+  return request;
+}
+
+execution_observer observer_of(const engine_options& options) {
+  if (!options.on_execution) return {};
+  return [told = options.on_execution](const execution_report& report, std::size_t core) {
+    if (!report.ran) return;
+    const auto& work = *report.work;
+    told({core, work.deployment_id, work.id, work.rows(), work.padding_rows(), report.error.code != errc::ok,
+          work.enqueued, work.formed, report.started, report.computed, report.ended});
+  };
+}
+
+}  // namespace
+
+void refuse_engine_thread(std::string_view what) {
+  if (on_engine_thread())
+    throw error(errc::invalid_argument,
+                fmt::format("{} was called on one of the engine's own threads, which would wait for itself: use submit, or "
+                            "call it from a thread of yours",
+                            what));
+}
+
+engine::state::state(engine_options given)
+    : options(std::move(given)),
+      allowance(allowance_of(options)),
+      reserved(value_or_throw(reserve_cores(request_of(options, allowance),
+                                            options.lock_directory.empty() ? default_lock_directory()
+                                                                           : options.lock_directory))) {
+  if (!options.log) options.log = log_to_stderr;
+  admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
+  value_or_throw(validate(limits));
+  gate = std::make_shared<admission>(limits);
+
+  std::vector<std::size_t> globals;
+  for (const auto& c : reserved.topology.cores) globals.push_back(c.global);
+  booking.emplace(globals, options.threads_per_core, allowance.cpus);
+
+  supervisor_config config;
+  for (std::size_t i = 0; i < globals.size(); ++i)
+    config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}});
+  config.make_lane = options.make_lane ? lane_factory{options.make_lane} : lane_factory{make_cpu_lane};
+  config.gate = gate;
+  config.core_memory_bytes = options.core_memory_bytes;
+  config.observer = observer_of(options);
+  config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
+
+  // One scheduler thread: all that actors do here is decide, and with one of them a message between two actors is no
+  // hand-over between threads. `sharing`: an idle round trip takes a third of what `stealing` needs.
+  system_config.set("scheduler.policy", caf::atom("sharing"));
+  system_config.set("scheduler.max-threads", std::size_t{1});
+  system_config.add_message_types<caf::id_block::ganglion>();
+  system_config.add_thread_hook<thread_marker>();
+  system.emplace(system_config);
+  supervisor = spawn_supervisor(*system, std::move(config));
+  auto ended = std::make_shared<std::promise<void>>();
+  supervisor_ended = ended->get_future().share();
+  supervisor->attach_functor([ended] { ended->set_value(); });
+  // This thread's logger would otherwise keep the system from ending for as long as the thread lives.
+  caf::logger::set_current_actor_system(nullptr);
+}
+
+engine::state::~state() {
+  shut_down();
+  supervisor = nullptr;
+  system.reset();
+  caf::logger::set_current_actor_system(nullptr);
+}
+
+bool engine::state::drain(std::chrono::milliseconds bound) {
+  auto idle = std::make_shared<std::promise<void>>();
+  auto is_idle = idle->get_future();
+  gate->close();
+  gate->when_idle([idle] { idle->set_value(); });
+  return is_idle.wait_for(bound) == std::future_status::ready;
+}
+
+void engine::state::shut_down() {
+  if (shut.exchange(true)) {
+    supervisor_ended.wait();
+    return;
+  }
+  if (!drain(options.shutdown_bound))
+    log(log_level::warning, fmt::format("{} requests were not answered within {} ms of the engine's end: they are answered "
+                                        "with draining",
+                                        gate->unanswered(), options.shutdown_bound.count()));
+  caf::anon_send_exit(supervisor, caf::exit_reason::user_shutdown);
+  supervisor_ended.wait();
+  // Lanes that had just reported are a few instructions from their end: see them out.
+  wait_for_abandoned_lanes(std::chrono::milliseconds(100));
+}
+
+// -- engine ----------------------------------------------------------------------------------------------------------
+
+engine::engine(engine_options options) : state_(std::make_shared<state>(std::move(options))) {}
+
+engine::~engine() {
+  if (state_) state_->shut_down();
+}
+
+engine::engine(engine&&) noexcept = default;
+
+engine& engine::operator=(engine&& other) noexcept {
+  if (this == &other) return *this;
+  if (state_) state_->shut_down();
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+std::size_t engine::core_count() const { return state_->reserved.topology.cores.size(); }
+
+const std::vector<core_info>& engine::cores() const { return state_->reserved.topology.cores; }
+
+ganglion::status engine::status() const {
+  refuse_engine_thread("status()");
+  auto promise = std::make_shared<std::promise<ganglion::status>>();
+  auto answer = promise->get_future();
+  caf::anon_send(state_->supervisor, status_for{[promise](const ganglion::status& s) { promise->set_value(s); }});
+  promise.reset();
+  return wait_for_answer(std::move(answer));
+}
+
+bool engine::drain(std::chrono::milliseconds bound) {
+  refuse_engine_thread("drain()");
+  return state_->drain(bound);
+}
+
+engine& engine::process_default() {
+  static auto* const instance = new engine;  // never destroyed: no static destructor waits for cores
+  return *instance;
+}
+
+}  // namespace ganglion

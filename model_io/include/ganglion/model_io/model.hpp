@@ -1,0 +1,92 @@
+#pragma once
+
+#include <ganglion/model_io/error.hpp>
+#include <ganglion/model_io/signature.hpp>
+#include <ganglion/model_io/tensor_spec.hpp>
+
+#include <ATen/core/ivalue.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace torch::jit {
+struct Module;
+}
+
+namespace ganglion {
+
+class replica;
+
+/// Whether the program computes in bfloat16 inside; inputs and outputs stay as the example's.
+enum class auto_cast { none, bf16 };
+
+struct trace_options {
+  ganglion::auto_cast auto_cast = ganglion::auto_cast::none;
+  /// Whether `trace` times the programs that are right and keeps the fastest; else it takes the frozen module.
+  bool tune = true;
+};
+
+struct load_options {
+  /// Shared libraries that register the operators of a model, opened before it is read.
+  std::vector<std::filesystem::path> op_libraries;
+};
+
+/// A model compiled for one exact shape: its source, its program and its signature. Cheap to copy and immutable; all
+/// copies and replicas share one storage of weights. Safe to use from any thread.
+class compiled_model {
+ public:
+  struct state;
+  explicit compiled_model(std::shared_ptr<const state> s) : state_(std::move(s)) {}
+
+  /// The example's tensors, in the order of forward's arguments, depth first.
+  const std::vector<tensor_spec>& inputs() const;
+  /// What forward returned for the example.
+  const std::vector<tensor_spec>& outputs() const;
+  const ganglion::signature& signature() const;
+  /// The program that was chosen: `frozen`, `optimized` or, where neither matched the module, `as_is`; and `+bf16`.
+  const std::string& recipe() const;
+  /// What the maker should know of the model, one sentence each.
+  const std::vector<std::string>& warnings() const;
+  /// The measured seconds of the programs that trace tried, and the largest deviation of each, as JSON; `{}` without.
+  const std::string& measurements() const;
+  /// The hash of weights, code and signature, in hex.
+  const std::string& content_hash() const;
+  /// The bytes of the distinct weight storages of one program.
+  std::size_t weight_bytes() const;
+  /// A number of this model alone within the process; copies share it.
+  std::uint64_t id() const;
+
+  /// A graph and executor of its own over the shared weights. One thread at a time may use a replica.
+  replica make_replica() const;
+  /// The unoptimized module, in eval mode: the reference for every result. Callers share it and must not change it.
+  const torch::jit::Module& source() const;
+  /// For the library itself.
+  const state& internals() const { return *state_; }
+
+ private:
+  std::shared_ptr<const state> state_;
+};
+
+/// Compiles a module for the example's exact shape (S18). Works on a copy in eval mode.
+/// A program is used only after its outputs matched the module's on permuted, differently scaled rows.
+/// Errors: `unsupported_model` (changes its own attributes, training wired into its graph, no tensor output, pipeline),
+/// `shape_mismatch` (the example does not fit forward's arguments), `forward_failed` (the module fails on the example),
+/// `invalid_argument` (an example that holds no tensor, or one with an empty dimension).
+compiled_model trace(const torch::jit::Module& module, std::vector<c10::IValue> example_inputs,
+                     trace_options options = {});
+
+/// Writes the artifact: a TorchScript archive of the source with the signature as an attribute, and a manifest. It is
+/// written beside the target and renamed, so a failed save leaves nothing behind. Errors: `io_failed`.
+void save(const compiled_model& model, const std::filesystem::path& path);
+
+/// Reads an artifact and builds its program anew. Errors: `model_load_failed` (missing, empty, truncated, no TorchScript,
+/// a version that LibTorch does not read, or never traced), `unsupported_model` (pipeline).
+compiled_model load(const std::filesystem::path& path, load_options options = {});
+
+/// Reads a plain TorchScript file, for `trace`. Errors: `model_load_failed`.
+torch::jit::Module load_module(const std::filesystem::path& path, const load_options& options = {});
+
+}  // namespace ganglion

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ganglion/model_io/model.hpp>
+
+namespace ganglion {
+
+/// A compiled model on one core: a graph and executor of its own over weights that all replicas share.
+/// One thread at a time. Create it, warm it and run it on the thread that will keep it: executors specialize there.
+class replica {
+ public:
+  explicit replica(compiled_model model);
+  ~replica();
+  replica(replica&&) noexcept;
+  replica& operator=(replica&&) noexcept;
+
+  const compiled_model& model() const { return model_; }
+
+  /// Runs forward on the leaves of the arguments, each tensor of exactly the compiled size, in inference mode.
+  /// The answer's tensors may be inference tensors, views of inputs or of weights: copy what is to be kept.
+  /// Throws what LibTorch throws.
+  c10::IValue run(const std::vector<c10::IValue>& leaves);
+
+  /// Runs on made-up rows of the compiled shape until the executor has settled. Returns the seconds of the last run.
+  /// A model that refuses made-up values is no error: its first real rows warm it then.
+  double warm_up();
+
+ private:
+  struct impl;
+  compiled_model model_;
+  std::unique_ptr<impl> impl_;
+};
+
+/// The first sentence of a LibTorch exception, without the stack of C++ symbols.
+std::string brief_message(const std::exception& e);
+
+}  // namespace ganglion

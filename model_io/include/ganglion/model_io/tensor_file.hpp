@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ganglion/model_io/error.hpp>
+
+#include <ATen/core/ivalue.h>
+
+#include <filesystem>
+
+namespace ganglion {
+
+/// Reads a tensor or a tuple of tensors as `torch.save` writes it (zip format), or one tensor as NumPy's `.npy`
+/// (versions 1 to 3, C or Fortran order, little endian). What the file is, is read from its first bytes.
+/// Errors: `io_failed` (cannot be read), `invalid_argument` (holds something else).
+expected<c10::IValue> read_tensor_file(const std::filesystem::path& path);
+
+/// Writes a Tensor or a tuple as `torch.load` reads it, or as `.npy` where the path ends so. Tensors are written compact
+/// (a view's storage is not). The file is written beside the target and renamed: it is whole or it is not there.
+/// Errors: `io_failed`; `invalid_argument` for a tuple to `.npy` or a dtype that NumPy lacks.
+expected<void> write_tensor_file(const c10::IValue& value, const std::filesystem::path& path);
+
+}  // namespace ganglion

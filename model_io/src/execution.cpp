@@ -1,0 +1,73 @@
+#include "execution.hpp"
+
+#include "rows.hpp"
+
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+namespace ganglion {
+
+namespace {
+
+/// The values of the trailing arguments that the example leaves to their defaults.
+std::vector<c10::IValue> default_arguments(const torch::jit::Module& program, std::size_t given) {
+  std::vector<c10::IValue> values;
+  const auto& arguments = program.get_method("forward").function().getSchema().arguments();
+  for (std::size_t i = given + 1; i < arguments.size(); ++i) values.push_back(arguments[i].default_value().value());
+  return values;
+}
+
+std::vector<c10::IValue> with_dtype(std::vector<c10::IValue> leaves, at::ScalarType dtype) {
+  for (auto& leaf : leaves)
+    if (leaf.isTensor() && leaf.toTensor().is_floating_point()) leaf = leaf.toTensor().to(dtype);
+  return leaves;
+}
+
+}  // namespace
+
+execution::execution(const torch::jit::Module& program, const signature& sig, auto_cast cast)
+    : sig_(sig),
+      bf16_(cast == auto_cast::bf16),
+      self_(program._ivalue()),
+      defaults_(default_arguments(program, sig.example.size())),
+      function_("forward", program.get_method("forward").graph()->copy(), nullptr) {}
+
+c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
+  const c10::InferenceMode guard;
+  auto arguments = sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
+  torch::jit::Stack stack;
+  stack.reserve(1 + arguments.size() + defaults_.size());
+  stack.push_back(self_);
+  stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
+  stack.insert(stack.end(), defaults_.begin(), defaults_.end());
+  function_.run(stack);
+  return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
+}
+
+std::vector<c10::IValue> execution::prepared(std::vector<c10::IValue> leaves) const {
+  if (sig_.writes_inputs) leaves = cloned(std::move(leaves));
+  return bf16_ ? with_dtype(std::move(leaves), at::kBFloat16) : leaves;
+}
+
+c10::IValue execution::with_compiled_dtypes(const c10::IValue& result) const {
+  std::vector<c10::IValue> leaves;
+  std::size_t tensors = 0;
+  for (auto& leaf : leaves_of(result)) {
+    leaves.push_back(std::move(leaf.value));
+    if (!leaves.back().isTensor()) continue;
+    const auto index = tensors++;
+    if (leaves.back().toTensor().scalar_type() == at::kBFloat16 && index < sig_.outputs.size())
+      leaves.back() = leaves.back().toTensor().to(sig_.outputs[index].dtype);
+  }
+  return with_leaves(result, leaves);
+}
+
+c10::IValue run_source(const torch::jit::Module& source, const signature& sig, const std::vector<c10::IValue>& leaves) {
+  const c10::InferenceMode guard;
+  auto module = source;
+  return module.forward(arguments_from(sig, cloned(leaves)));
+}
+
+}  // namespace ganglion

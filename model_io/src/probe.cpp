@@ -1,0 +1,142 @@
+#include "probe.hpp"
+
+#include "execution.hpp"
+#include "rows.hpp"
+
+#include <ganglion/model_io/replica.hpp>
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace ganglion {
+
+namespace {
+
+constexpr std::uint64_t base_seed = 1;
+constexpr std::uint64_t neighbour_seed = 2;
+constexpr std::int64_t most_rows_tried = 8;
+
+/// Why the sizes alone forbid it; empty where inputs and outputs agree on one size at dim 0.
+std::string sizes_disagree(const signature& sig) {
+  const tensor_spec* first = nullptr;
+  for (const auto& input : sig.inputs) {
+    if (input.shape.empty()) continue;
+    if (!first) first = &input;
+    if (input.shape[0] != first->shape[0])
+      return fmt::format("the inputs {} and {} have the sizes {} and {} at dim 0", first->name, input.name, first->shape[0],
+                         input.shape[0]);
+  }
+  if (!first) return "no input has a dimension";
+  for (const auto& output : sig.outputs) {
+    if (output.shape.empty()) return fmt::format("the output {} has no dimension", output.name);
+    if (output.shape[0] != first->shape[0])
+      return fmt::format("the output {} has the size {} at dim 0, but the inputs have {}", output.name, output.shape[0],
+                         first->shape[0]);
+  }
+  return {};
+}
+
+std::int64_t batch_of(const signature& sig) {
+  for (const auto& input : sig.inputs)
+    if (!input.shape.empty()) return input.shape[0];
+  return 0;
+}
+
+/// The first, the last and some between them.
+std::set<std::int64_t> rows_to_try(std::int64_t batch) {
+  std::set<std::int64_t> rows;
+  const auto n = std::min(batch, most_rows_tried);
+  for (std::int64_t i = 0; i < n; ++i) rows.insert(n == 1 ? 0 : i * (batch - 1) / (n - 1));
+  return rows;
+}
+
+class probe {
+ public:
+  probe(const torch::jit::Module& source, const signature& sig)
+      : source_(source), sig_(sig), batch_(batch_of(sig)), base_(made_leaves(sig, base_seed)), expected_(outputs(base_)) {}
+
+  std::string run() const {
+    if (auto reason = sizes_changed(expected_); !reason.empty()) return reason;
+    for (auto row : rows_to_try(batch_))
+      if (auto reason = neighbours_matter(row); !reason.empty()) return reason;
+    return position_matters();
+  }
+
+ private:
+  std::vector<at::Tensor> outputs(const std::vector<c10::IValue>& leaves) const {
+    std::vector<at::Tensor> tensors;
+    for (auto& leaf : leaves_of(run_source(source_, sig_, leaves)))
+      if (leaf.value.isTensor()) tensors.push_back(leaf.value.toTensor());
+    return tensors;
+  }
+
+  std::string sizes_changed(const std::vector<at::Tensor>& given) const {
+    if (given.size() != sig_.outputs.size())
+      return fmt::format("the number of its outputs depends on the values: {} for the example, {} for other rows",
+                         sig_.outputs.size(), given.size());
+    for (std::size_t i = 0; i < given.size(); ++i)
+      if (given[i].sizes() != at::IntArrayRef{sig_.outputs[i].shape})
+        return fmt::format("the size of the output {} depends on the values: {} for the example, {} for other rows",
+                           sig_.outputs[i].name, to_string(sig_.outputs[i]),
+                           to_string(given[i].scalar_type(), given[i].sizes()));
+    return {};
+  }
+
+  /// Runs one row among neighbours of other values.
+  std::string neighbours_matter(std::int64_t row) const {
+    const auto others = made_leaves(sig_, neighbour_seed + static_cast<std::uint64_t>(row));
+    const auto leaves = with_rows_changed(others, [&](std::size_t i, at::Tensor tensor) {
+      tensor.select(0, row).copy_(base_[i].toTensor().select(0, row));
+      return tensor;
+    });
+    const auto given = outputs(leaves);
+    if (auto reason = sizes_changed(given); !reason.empty()) return reason;
+    for (std::size_t i = 0; i < given.size(); ++i)
+      if (auto change = changed(expected_[i].select(0, row), given[i].select(0, row)))
+        return fmt::format("the output {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
+                           "were replaced)", sig_.outputs[i].name, row, batch_, *change);
+    return {};
+  }
+
+  /// Moves every row on by one place: all that a row may notice is where it stands.
+  std::string position_matters() const {
+    const auto given = outputs(with_rows_changed(base_, [](std::size_t, const at::Tensor& t) { return t.roll(1, 0); }));
+    if (auto reason = sizes_changed(given); !reason.empty()) return reason;
+    for (std::size_t i = 0; i < given.size(); ++i)
+      if (auto change = changed(expected_[i].roll(1, 0), given[i]))
+        return fmt::format("the output {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
+                           "were moved by one)", sig_.outputs[i].name, *change);
+    return {};
+  }
+
+  static std::optional<double> changed(const at::Tensor& reference, const at::Tensor& given) {
+    const auto difference = compare(reference, given);
+    if (!difference || difference->largest > rounding_tolerance(reference.scalar_type(), difference->magnitude))
+      return difference ? difference->largest : 0;
+    return std::nullopt;
+  }
+
+  const torch::jit::Module& source_;
+  const signature& sig_;
+  std::int64_t batch_;
+  std::vector<c10::IValue> base_;
+  std::vector<at::Tensor> expected_;
+};
+
+}  // namespace
+
+std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
+  if (auto reason = sizes_disagree(sig); !reason.empty()) return reason;
+  if (batch_of(sig) == 1) return {};
+  try {
+    return probe{source, sig}.run();
+  } catch (const std::exception& e) {
+    return fmt::format("the model failed on rows that were made to probe it: {}", brief_message(e));
+  }
+}
+
+}  // namespace ganglion

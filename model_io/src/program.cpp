@@ -1,0 +1,239 @@
+#include "program.hpp"
+
+#include "execution.hpp"
+#include "rows.hpp"
+
+#include <ganglion/model_io/replica.hpp>
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/roll.h>
+#include <boost/json.hpp>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <omp.h>
+
+#include <chrono>
+#include <future>
+#include <limits>
+#include <optional>
+
+namespace ganglion {
+
+namespace jit = torch::jit;
+namespace json = boost::json;
+
+namespace {
+
+constexpr double bf16_tolerance = 5e-2;
+/// The executor changes a graph after its first runs, so each input runs this often before a program counts as right.
+constexpr int runs_each = 3;
+
+std::string_view suffix(auto_cast cast) { return cast == auto_cast::bf16 ? "+bf16" : ""; }
+
+jit::Module built(const program_request& request, std::string_view kind) {
+  const at::NoGradGuard guard;
+  auto module = request.source;
+  if (request.cast == auto_cast::bf16) {
+    module = request.source.deepcopy();
+    module.to(at::kBFloat16);
+  }
+  if (kind == "as_is") return module;
+  auto frozen = jit::freeze(module);
+  return kind == "optimized" ? jit::optimize_for_inference(frozen) : frozen;
+}
+
+// --- comparing -------------------------------------------------------------------------------------------------------
+
+/// Inputs of several scales with the source's answers to them.
+struct reference {
+  std::vector<c10::IValue> leaves;
+  c10::IValue answer;
+};
+
+std::vector<reference> references(const program_request& request) {
+  std::vector<std::vector<c10::IValue>> inputs;
+  if (!request.example_leaves.empty()) inputs.push_back(request.example_leaves);
+  inputs.push_back(made_leaves(request.sig, 11));
+  inputs.push_back(with_rows_changed(inputs.back(), [](std::size_t, const at::Tensor& t) { return at::roll(t, 1, 0); }));
+  inputs.push_back(made_leaves(request.sig, 12, 0.1));
+  inputs.push_back(made_leaves(request.sig, 13, 4));
+  std::vector<reference> all;
+  for (auto& leaves : inputs) {
+    try {
+      auto answer = run_source(request.source, request.sig, leaves);
+      all.push_back({std::move(leaves), std::move(answer)});
+    } catch (const std::exception&) {
+      // Made values may be ones that the model refuses; the others remain.
+    }
+  }
+  return all;
+}
+
+/// What one program did.
+struct trial {
+  jit::Module module;
+  double deviation = 0;
+  double seconds = std::numeric_limits<double>::infinity();
+  std::string rejected;
+};
+
+std::string too_far(const at::Tensor& wanted, const at::Tensor& given, auto_cast cast, trial& result) {
+  const auto difference = compare(wanted, given);
+  if (!difference)
+    return fmt::format("an output is {} instead of {}", to_string(given.scalar_type(), given.sizes()),
+                       to_string(wanted.scalar_type(), wanted.sizes()));
+  if (cast == auto_cast::bf16) {
+    // Integers follow from rounded values here (an argmax may flip), so the floats alone are judged.
+    if (!wanted.is_floating_point()) return {};
+    result.deviation = std::max(result.deviation, difference->relative);
+    if (difference->relative <= bf16_tolerance) return {};
+    return fmt::format("relative deviation {:.2g}, but at most {:.2g} is allowed", difference->relative, bf16_tolerance);
+  }
+  result.deviation = std::max(result.deviation, difference->largest);
+  const auto allowed = rounding_tolerance(wanted.scalar_type(), std::max(1.0, difference->magnitude));
+  if (difference->largest <= allowed) return {};
+  return fmt::format("deviation {:.2g}, but at most {:.2g} is allowed", difference->largest, allowed);
+}
+
+std::string too_far(const c10::IValue& wanted, const c10::IValue& given, auto_cast cast, trial& result) {
+  if (auto same = same_structure(wanted, given, "output"); !same) return same.error().text;
+  const auto a = leaves_of(wanted), b = leaves_of(given);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].value.isTensor()) {
+      if (auto reason = too_far(a[i].value.toTensor(), b[i].value.toTensor(), cast, result); !reason.empty()) return reason;
+    } else if (!equal_leaves(a[i].value, b[i].value)) {
+      return fmt::format("an output is {} instead of {}", leaf_text(b[i].value), leaf_text(a[i].value));
+    }
+  }
+  return {};
+}
+
+/// Runs every input several times on one executor, and compares every answer.
+void verify(execution& run, const std::vector<reference>& references, auto_cast cast, trial& result) {
+  for (int round = 0; round < runs_each; ++round)
+    for (const auto& [leaves, answer] : references)
+      if (result.rejected = too_far(answer, run.run(leaves), cast, result); !result.rejected.empty()) return;
+}
+
+double best_seconds(execution& run, const std::vector<c10::IValue>& leaves) {
+  using clock = std::chrono::steady_clock;
+  auto best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 3; ++i) {
+    const auto begin = clock::now();
+    run.run(leaves);
+    best = std::min(best, std::chrono::duration<double>(clock::now() - begin).count());
+  }
+  return best;
+}
+
+trial tried(const program_request& request, const std::vector<reference>& references, std::string_view kind, bool timed) {
+  trial result;
+  try {
+    result.module = built(request, kind);
+    execution run{result.module, request.sig, request.cast};
+    verify(run, references, request.cast, result);
+    if (timed && result.rejected.empty()) result.seconds = best_seconds(run, references[0].leaves);
+  } catch (const std::exception& e) {
+    result.rejected = brief_message(e);
+  }
+  return result;
+}
+
+// --- choosing --------------------------------------------------------------------------------------------------------
+
+/// Does `work` on a thread of its own with one intra-op thread: programs are compared as a core will run them, and the
+/// caller's own setting stays as it is.
+template <class Work>
+auto on_one_thread(Work work) {
+  return std::async(std::launch::async, [&] {
+    at::get_num_threads();  // ATen sets up this thread's number on the first such call, and would overwrite ours later
+    omp_set_num_threads(1);
+    return work();
+  }).get();
+}
+
+json::object record_of(const trial& result) {
+  if (!result.rejected.empty()) return {{"rejected", result.rejected}};
+  return {{"seconds", result.seconds}, {"deviation", result.deviation}};
+}
+
+failure none_right(auto_cast cast, const std::vector<std::string>& reasons) {
+  return {errc::unsupported_model, fmt::format("the model cannot run in {}: {}", cast == auto_cast::bf16 ? "bf16" : "fp32",
+                                               fmt::join(reasons, "; "))};
+}
+
+/// The first of the kinds that is right. The source itself is right by definition, but not when it is cast.
+expected<program> first_right(const program_request& request, const std::vector<reference>& references,
+                              const std::vector<std::string_view>& kinds) {
+  std::vector<std::string> reasons;
+  for (const auto kind : kinds) {
+    const auto exact = kind == "as_is" && request.cast == auto_cast::none;
+    auto result = exact ? trial{request.source} : tried(request, references, kind, false);
+    if (result.rejected.empty()) {
+      program chosen{std::move(result.module), fmt::format("{}{}", kind, suffix(request.cast))};
+      for (const auto& reason : reasons) chosen.warnings.push_back(fmt::format("a program was not used: {}", reason));
+      return chosen;
+    }
+    reasons.push_back(fmt::format("{}{}: {}", kind, suffix(request.cast), result.rejected));
+  }
+  return none_right(request.cast, reasons);
+}
+
+expected<program> fastest_right(const program_request& request, const std::vector<reference>& references) {
+  std::vector<std::string> reasons;
+  json::object measurements;
+  std::optional<program> best;
+  double best_time = std::numeric_limits<double>::infinity();
+  for (const std::string_view kind : {"optimized", "frozen"}) {
+    auto result = tried(request, references, kind, true);
+    const auto recipe = fmt::format("{}{}", kind, suffix(request.cast));
+    measurements[recipe] = record_of(result);
+    if (!result.rejected.empty()) {
+      reasons.push_back(fmt::format("{}: {}", recipe, result.rejected));
+    } else if (result.seconds < best_time) {
+      best_time = result.seconds;
+      best = program{std::move(result.module), recipe};
+    }
+  }
+  if (!best) {
+    auto last = first_right(request, references, {"as_is"});
+    if (!last) return none_right(request.cast, reasons);
+    best = std::move(*last);
+    best->warnings.push_back(fmt::format("the module runs as it is, for no program matched it: {}", fmt::join(reasons, "; ")));
+  }
+  best->measurements = json::serialize(measurements);
+  return std::move(*best);
+}
+
+/// What remains where the source refuses every input that could be made: no program could be compared with it.
+expected<program> unchecked(const program_request& request) {
+  auto last = first_right(request, {}, {"as_is"});
+  if (last)
+    last->warnings.push_back("the module fails on inputs that were made from its example's range, so no program could be "
+                             "compared with it, and it runs as it is");
+  return last;
+}
+
+}  // namespace
+
+expected<program> choose_program(const program_request& request, bool tune) {
+  const auto all = references(request);
+  if (all.empty()) return unchecked(request);
+  if (!tune) return first_right(request, all, {"frozen", "as_is"});
+  return on_one_thread([&] { return fastest_right(request, all); });
+}
+
+expected<program> rebuild_program(const program_request& request, const std::string& recipe) {
+  const auto all = references(request);
+  if (all.empty()) return unchecked(request);
+  const auto kind = recipe.substr(0, recipe.find('+'));
+  std::vector<std::string_view> kinds;
+  if (kind != "frozen" && kind != "as_is") kinds.push_back("optimized");
+  if (kind != "as_is") kinds.push_back("frozen");
+  kinds.push_back("as_is");
+  return first_right(request, all, kinds);
+}
+
+}  // namespace ganglion

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <ganglion/model_io/model.hpp>
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
+#include <vector>
+
+namespace ganglion {
+
+/// A program that may be run in the source's place.
+struct program {
+  torch::jit::Module module;
+  /// How it was made: `optimized`, `frozen` or `as_is`, and `+bf16`.
+  std::string recipe;
+  /// What was tried, with seconds and deviations, as JSON.
+  std::string measurements = "{}";
+  std::vector<std::string> warnings;
+};
+
+struct program_request {
+  const torch::jit::Module& source;
+  const signature& sig;
+  auto_cast cast = auto_cast::none;
+  /// Inputs at hand beside those that are made for the comparison; empty where there are none.
+  std::vector<c10::IValue> example_leaves;
+};
+
+/// Builds the programs and takes the fastest that is right, or without `tune` the frozen one. Where none is right the
+/// source itself is the program. Errors: `unsupported_model` where bf16 is too coarse for the model.
+expected<program> choose_program(const program_request& request, bool tune);
+
+/// Builds the program of a recipe and checks it anew; falls back to simpler ones with a warning. An empty recipe stands
+/// for the best that is right. Errors: as above.
+expected<program> rebuild_program(const program_request& request, const std::string& recipe);
+
+}  // namespace ganglion

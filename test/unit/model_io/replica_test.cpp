@@ -1,0 +1,94 @@
+#include <ganglion/model_io/replica.hpp>
+
+#include <support/doctest.hpp>
+#include <support/errors.hpp>
+#include <support/modules.hpp>
+
+#include <ATen/ATen.h>
+
+#include <atomic>
+#include <set>
+#include <thread>
+
+using namespace ganglion;
+namespace modules = test_modules;
+
+TEST_CASE("all replicas share one storage of weights") {
+  auto shown = torch::jit::Module{"Net"};
+  shown.register_parameter("weight", at::rand({64, 64}), false);
+  shown.define("def forward(self, x):\n  return (torch.matmul(x, self.weight), self.weight)\n");
+  const auto model = trace(shown, {at::rand({2, 64})}, {.tune = false});
+  std::set<const void*> storages{model.source().attr("weight").toTensor().data_ptr()};
+  for (int i = 0; i < 4; ++i) {
+    auto replica = model.make_replica();
+    replica.warm_up();
+    storages.insert(replica.run({at::rand({2, 64})}).toTupleRef().elements()[1].toTensor().data_ptr());
+  }
+  EXPECT(storages.size() == 1);
+  EXPECT(model.weight_bytes() == 64 * 64 * sizeof(float));
+}
+
+TEST_CASE("replicas on threads of their own answer as the source does") {
+  const auto model = trace(modules::conv_plus_one(), {at::rand({2, 3, 8, 8})});
+  const auto x = at::randn({2, 3, 8, 8});
+  const auto wanted = modules::conv_plus_one().forward({x}).toTensor();
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      auto replica = model.make_replica();
+      replica.warm_up();
+      for (int i = 0; i < 20; ++i) right += at::allclose(replica.run({x}).toTensor(), wanted, 1e-4, 1e-4);
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT(right == 80);
+}
+
+TEST_CASE("a forward that writes to its inputs is given copies") {
+  auto replica = trace(modules::writes_input(), {at::rand({2, 3})}).make_replica();
+  const auto x = at::zeros({2, 3});
+  for (int i = 0; i < 5; ++i) {
+    const auto answer = replica.run({x}).toTensor();
+    EXPECT(answer.equal(at::tensor({2.f, 2.f, 2.f, 1.f, 1.f, 1.f}).view({2, 3})));
+    EXPECT(x.equal(at::zeros({2, 3})));
+  }
+}
+
+TEST_CASE("warming up returns the seconds of a run, also where made-up values are refused") {
+  auto replica = trace(modules::linear(), {at::rand({2, 4})}).make_replica();
+  EXPECT(replica.warm_up() > 0);
+  const auto strict = modules::scripted("def forward(self, x):\n  assert bool(torch.all(x == 1)), 'no'\n  return x + 1\n");
+  auto picky = trace(strict, {at::ones({3})}).make_replica();
+  EXPECT(picky.warm_up() == 0);
+  EXPECT(picky.run({at::ones({3})}).toTensor().equal(at::full({3}, 2.f)));
+}
+
+TEST_CASE("a failing run throws the model's message and the replica goes on working") {
+  auto replica = trace(modules::fails_on_marked_rows(), {at::rand({2, 3})}).make_replica();
+  replica.warm_up();
+  for (int i = 0; i < 3; ++i) {
+    std::string message;
+    try {
+      replica.run({at::full({2, 3}, 2e6)});
+    } catch (const std::exception& e) {
+      message = brief_message(e);
+    }
+    EXPECT(message == "AssertionError: a row is marked");
+    EXPECT(replica.run({at::zeros({2, 3})}).toTensor().equal(at::ones({2, 3})));
+  }
+}
+
+TEST_CASE("a replica may be moved and outlives the handles of its model") {
+  auto replica = trace(modules::plus_one(), {at::rand({2})}).make_replica();
+  auto moved = std::move(replica);
+  EXPECT(moved.run({at::zeros({2})}).toTensor().equal(at::ones({2})));
+  EXPECT(moved.model().id() > 0);
+}
+
+TEST_CASE("every model has a number of its own and copies share it") {
+  const auto a = trace(modules::plus_one(), {at::rand({2})});
+  const auto b = trace(modules::plus_one(), {at::rand({2})});
+  const auto copy = a;
+  EXPECT(a.id() != b.id());
+  EXPECT(a.id() == copy.id());
+}
