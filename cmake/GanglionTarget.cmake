@@ -6,7 +6,8 @@ function(ganglion_compile_options target)
     $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>
     $<$<BOOL:${GANGLION_WERROR}>:-Werror>)
   if(GANGLION_SANITIZE)
-    target_compile_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE} -fno-omit-frame-pointer)
+    # Without vptr: Debian's libtorch hides type information that it would need.
+    target_compile_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE})
   endif()
 endfunction()

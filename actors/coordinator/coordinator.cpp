@@ -47,17 +47,25 @@ class answer_once {
   clock::time_point received_;
 };
 
+/// A request as its sender calls it.
+using senders_key = std::pair<caf::actor_addr, std::uint64_t>;
+
+/// Request ids by the time at which they are due.
+using deadline_queue = std::multimap<caf::actor_clock::time_point, std::uint64_t>;
+
+/// A request that came by message and is not answered yet.
 struct record {
   answer_once answer;
-  caf::actor_addr sender;
-  std::uint64_t senders_id;
+  senders_key sender;
+  std::optional<deadline_queue::iterator> deadline;
 };
 
 struct coordinator_state {
   coordinator_config config;
   std::map<std::uint64_t, record> records;
-  /// Deadlines of the records, with one tick under way for the first of them.
-  std::multimap<caf::actor_clock::time_point, std::uint64_t> deadlines;
+  std::map<senders_key, std::uint64_t> ids;  // of the records
+  /// With one tick under way for the first of them.
+  deadline_queue deadlines;
   std::uint64_t tick_generation = 0;
 
   static inline const char* name = "ganglion.coordinator";
@@ -126,11 +134,10 @@ expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, c
 
 caf::result<infer_response> on_infer(coordinator_pointer self, const infer_request& m) {
   auto& s = self->state;
-  auto sender = caf::actor_cast<caf::actor_addr>(self->current_sender());
+  senders_key key{caf::actor_cast<caf::actor_addr>(self->current_sender()), m.id};
   auto promise = self->make_response_promise<infer_response>();
   answer_once answer{promise, m};
-  for (const auto& [id, r] : s.records) {
-    if (r.sender != sender || r.senders_id != m.id) continue;
+  if (s.ids.contains(key)) {
     answer.deliver({{}, {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
                                                              "among its unanswered requests",
                                                              m.id)}});
@@ -142,31 +149,32 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
     answer.deliver({{}, made.error()});
     return promise;
   }
-  s.records.emplace(id, record{std::move(answer), sender, m.id});
+  auto& entry = s.records.emplace(id, record{std::move(answer), key, {}}).first->second;
+  s.ids.emplace(key, id);
   if (m.remaining_ms > 0) {
     auto due = self->clock().now() + std::chrono::milliseconds(m.remaining_ms);
-    bool first = s.deadlines.empty() || due < s.deadlines.begin()->first;
-    s.deadlines.emplace(due, id);
-    if (first) arm(self);
+    entry.deadline = s.deadlines.emplace(due, id);
+    if (*entry.deadline == s.deadlines.begin()) arm(self);
   }
   accept(self, std::move(*made));
   return promise;
 }
 
 void on_cancel(coordinator_pointer self, const cancel& m) {
-  auto sender = caf::actor_cast<caf::actor_addr>(self->current_sender());
-  for (const auto& [id, r] : self->state.records)
-    if (r.sender == sender && r.senders_id == m.id)
-      withdraw_request(self, id, {errc::cancelled, fmt::format("the request {} was cancelled by its sender", m.id)});
+  auto found = self->state.ids.find({caf::actor_cast<caf::actor_addr>(self->current_sender()), m.id});
+  if (found != self->state.ids.end())
+    withdraw_request(self, found->second,
+                     {errc::cancelled, fmt::format("the request {} was cancelled by its sender", m.id)});
 }
 
 void on_answered(coordinator_pointer self, const answered& m) {
   auto& s = self->state;
-  auto found = s.records.find(m.request_id);
-  if (found == s.records.end()) return;
-  found->second.answer.deliver(*m.result);
-  s.records.erase(found);
-  std::erase_if(s.deadlines, [&m](const auto& d) { return d.second == m.request_id; });
+  auto node = s.records.extract(m.request_id);
+  if (!node) return;
+  auto& r = node.mapped();
+  s.ids.erase(r.sender);
+  if (r.deadline) s.deadlines.erase(*r.deadline);
+  r.answer.deliver(std::move(*m.result));
 }
 
 void on_tick(coordinator_pointer self, const deadline_tick& m) {
@@ -176,6 +184,7 @@ void on_tick(coordinator_pointer self, const deadline_tick& m) {
   while (!s.deadlines.empty() && s.deadlines.begin()->first <= now) {
     auto id = s.deadlines.begin()->second;
     s.deadlines.erase(s.deadlines.begin());
+    s.records.at(id).deadline.reset();
     withdraw_request(self, id, {errc::deadline_exceeded, "the time left for the request has passed"});
   }
   arm(self);

@@ -1,6 +1,7 @@
 #include <ganglion/model_io/model.hpp>
 
 #include "archive.hpp"
+#include "json_problem.hpp"
 #include "model_state.hpp"
 #include "whole_file.hpp"
 
@@ -56,7 +57,7 @@ manifest read_manifest(const fs::path& path, const std::string& text) {
   } catch (const error&) {
     throw;
   } catch (const std::exception& e) {
-    throw load_error(path, fmt::format("has a manifest that cannot be read: {}", e.what()));
+    throw load_error(path, fmt::format("has a manifest that cannot be read: {}", json_problem(e)));
   }
 }
 

@@ -1,11 +1,14 @@
 #include "execution.hpp"
 
+#include "graph_check.hpp"
 #include "rows.hpp"
 
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+
+#include <set>
 
 namespace ganglion {
 
@@ -44,6 +47,24 @@ c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
   stack.insert(stack.end(), defaults_.begin(), defaults_.end());
   function_.run(stack);
   return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
+}
+
+std::vector<const void*> execution::weight_storages() {
+  auto tensors = constant_tensors(*function_.graph());
+  // The executor runs a graph of its own making, whose constants it may have computed anew.
+  if (auto& executor = function_.get_executor(); executor.isOptimized())
+    for (const auto& [shapes, plan] : executor.getDebugState().execution_plans)
+      for (auto& tensor : constant_tensors(*plan.graph)) tensors.push_back(std::move(tensor));
+  for (const auto& [name, tensor] : held_tensors(torch::jit::Module{self_.toObject()})) tensors.push_back(tensor);
+
+  std::set<const void*> places;
+  for (const auto& tensor : tensors) {
+    if (!tensor.has_storage())
+      places.insert(tensor.unsafeGetTensorImpl());  // packed: only its wrapper is known
+    else if (tensor.storage().nbytes() > 0)
+      places.insert(tensor.storage().data());
+  }
+  return {places.begin(), places.end()};
 }
 
 std::vector<c10::IValue> execution::prepared(std::vector<c10::IValue> leaves) const {

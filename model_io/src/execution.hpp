@@ -16,6 +16,9 @@ class execution {
   /// Runs forward in inference mode on the leaves of the arguments. Throws what LibTorch throws.
   c10::IValue run(const std::vector<c10::IValue>& leaves);
 
+  /// See `replica::weight_storages`.
+  std::vector<const void*> weight_storages();
+
  private:
   std::vector<c10::IValue> prepared(std::vector<c10::IValue> leaves) const;
   c10::IValue with_compiled_dtypes(const c10::IValue& result) const;

@@ -89,9 +89,10 @@ class probe {
   /// Runs one row among neighbours of other values.
   std::string neighbours_matter(std::int64_t row) const {
     const auto others = made_leaves(sig_, neighbour_seed + static_cast<std::uint64_t>(row));
-    const auto leaves = with_rows_changed(others, [&](std::size_t i, at::Tensor tensor) {
-      tensor.select(0, row).copy_(base_[i].toTensor().select(0, row));
-      return tensor;
+    const auto leaves = with_rows_changed(base_, [&](std::size_t i, const at::Tensor& tensor) {
+      auto changed = others[i].toTensor();
+      changed.select(0, row).copy_(tensor.select(0, row));
+      return changed;
     });
     const auto given = outputs(leaves);
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;

@@ -10,6 +10,7 @@
 #include <ATen/ops/roll.h>
 #include <boost/json.hpp>
 #include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <omp.h>
@@ -128,7 +129,14 @@ double best_seconds(execution& run, const std::vector<c10::IValue>& leaves) {
   return best;
 }
 
+/// Keeps LibTorch's remarks on a program that is only tried from the terminal.
+struct silent final : c10::WarningHandler {
+  void process(const c10::SourceLocation&, const std::string&, const bool) override {}
+};
+
 trial tried(const program_request& request, const std::vector<reference>& references, std::string_view kind, bool timed) {
+  silent handler;
+  const c10::Warning::WarningHandlerGuard quiet{&handler};
   trial result;
   try {
     result.module = built(request, kind);

@@ -46,6 +46,8 @@ double replica::warm_up() {
   return seconds.count();
 }
 
+std::vector<const void*> replica::weight_storages() const { return impl_->run.weight_storages(); }
+
 std::string brief_message(const std::exception& e) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
   const std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();

@@ -1,5 +1,6 @@
 #include <ganglion/model_io/signature.hpp>
 
+#include "json_problem.hpp"
 #include "placeholders.hpp"
 #include "raw_tensor.hpp"
 #include "signature_json.hpp"
@@ -226,7 +227,7 @@ expected<signature> signature_from_json(const std::string& text, const std::vect
                                                           version, signature_version)};
     return read_signature(root, types, result_type);
   } catch (const std::exception& e) {
-    return failure{errc::model_load_failed, fmt::format("its signature cannot be read: {}", e.what())};
+    return failure{errc::model_load_failed, fmt::format("its signature cannot be read: {}", json_problem(e))};
   }
 }
 

@@ -61,8 +61,8 @@ TEST_CASE("S18: a saved model loads again with the same signature, recipe, hash 
     const auto model = trace(modules::conv_plus_one(), {x}, {.auto_cast = cast});
     save(model, folder / "model.pt");
     const auto again = load(folder / "model.pt");
-    EXPECT(again.inputs() == model.inputs());
-    EXPECT(again.outputs() == model.outputs());
+    EXPECT((again.inputs() == model.inputs()));
+    EXPECT((again.outputs() == model.outputs()));
     EXPECT(again.recipe() == model.recipe());
     EXPECT(again.content_hash() == model.content_hash());
     EXPECT(again.measurements() == model.measurements());
@@ -98,8 +98,7 @@ TEST_CASE("S18: nested arguments, numbers and writes to inputs survive the file"
   save(trace(modules::dict_outputs(), {at::ones({2})}), path);
   EXPECT(load(path).signature().result.isGenericDict());
   for (const auto& module : {modules::batch_norm(), modules::gated_conv()}) {
-    const auto x = module.hasattr("training") ? at::rand({2, 3, 4, 4}) : at::rand({2, 8, 4, 4});
-    save(trace(module, {x}), path);
+    save(trace(module, {at::rand({2, 3, 4, 4})}), path);
     EXPECT(load(path).signature().eligible());
   }
 }
@@ -180,11 +179,10 @@ TEST_CASE("a model with bytes changed is refused or is whole, and never crashes"
     auto damaged = whole;
     damaged[n] = static_cast<char>(damaged[n] ^ 0x5a);
     write(folder / "damaged.pt", damaged);
-    try {
-      EXPECT(load(folder / "damaged.pt").content_hash() == model.content_hash());
-    } catch (const error& e) {
-      EXPECT((e.code() == errc::model_load_failed || e.code() == errc::unsupported_model));
-    }
+    std::string hash;
+    const auto f = failure_of([&] { hash = load(folder / "damaged.pt").content_hash(); });
+    NOTE("byte " << n << ": " << f.text);
+    EXPECT((f.code == errc::model_load_failed || hash == model.content_hash()));
   }
 }
 
@@ -270,7 +268,7 @@ TEST_CASE("weights that were damaged on the way are noticed by the hash") {
 TEST_CASE("a recipe that is not right any more gives way with a warning") {
   const scratch_folder folder;
   const auto path = folder / "model.pt";
-  const auto model = trace(modules::gated_conv(), {at::rand({4, 8, 12, 12})});
+  const auto model = trace(modules::gated_conv(), {at::rand({4, 3, 12, 12})});
   model.source().save(path.string(),
                       {{"ganglion_manifest.json",
                         fmt::format(R"({{"version":1,"recipe":"optimized","auto_cast":"none","measurements":{{}},)"

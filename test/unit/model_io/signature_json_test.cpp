@@ -59,10 +59,10 @@ TEST_CASE("a signature reads back as it was written, with its containers' types"
   const auto sig = nested();
   const auto read = signature_from_json(to_json(sig), nested_types(), result_type).value();
   EXPECT(read.argument_names == sig.argument_names);
-  EXPECT(read.inputs == sig.inputs);
-  EXPECT(read.outputs == sig.outputs);
+  EXPECT((read.inputs == sig.inputs));
+  EXPECT((read.outputs == sig.outputs));
   EXPECT(read.not_eligible == sig.not_eligible);
-  EXPECT(read.writes_inputs == sig.writes_inputs);
+  EXPECT((read.writes_inputs == sig.writes_inputs));
   EXPECT(read.pipeline_cores == sig.pipeline_cores);
   EXPECT(read.ranges[0].low == -1.5);
   EXPECT(read.ranges[0].mean == 1.0 / 3);

@@ -126,19 +126,19 @@ TEST_CASE("S21: nested arguments are taken apart and put together again") {
   sig.example = {tuple, c10::List<at::Tensor>({at::zeros({1, 2})}), dict, c10::IValue{}};
   sig.argument_names = {"t", "l", "d", "n"};
   c10::Dict<std::string, at::Tensor> given_dict;
-  given_dict.insert("a", at::full({5, 2}, 3));
-  const std::vector<c10::IValue> given{c10::ivalue::Tuple::create(at::full({5, 2}, 1), 4),
-                                       c10::List<at::Tensor>({at::full({5, 2}, 2)}), given_dict, c10::IValue{}};
+  given_dict.insert("a", at::full({5, 2}, 3.f));
+  const std::vector<c10::IValue> given{c10::ivalue::Tuple::create(at::full({5, 2}, 1.f), 4),
+                                       c10::List<at::Tensor>({at::full({5, 2}, 2.f)}), given_dict, c10::IValue{}};
   const auto checked = check_inputs(sig, make_scatter_rule(sig, 0).value(), given).value();
   EXPECT(checked.rows == 5);
   REQUIRE(checked.leaves.size() == 5);
   EXPECT(checked.leaves[1].toInt() == 4);
   const auto arguments = arguments_from(sig, checked.leaves);
   REQUIRE(arguments.size() == 4);
-  EXPECT(arguments[0].toTupleRef().elements()[0].toTensor().equal(at::full({5, 2}, 1)));
+  EXPECT(arguments[0].toTupleRef().elements()[0].toTensor().equal(at::full({5, 2}, 1.f)));
   EXPECT(arguments[1].isTensorList());
-  EXPECT(arguments[1].toTensorVector()[0].equal(at::full({5, 2}, 2)));
-  EXPECT(arguments[2].toGenericDict().at("a").toTensor().equal(at::full({5, 2}, 3)));
+  EXPECT(arguments[1].toTensorVector()[0].equal(at::full({5, 2}, 2.f)));
+  EXPECT(arguments[2].toGenericDict().at("a").toTensor().equal(at::full({5, 2}, 3.f)));
   EXPECT(arguments[3].isNone());
 }
 

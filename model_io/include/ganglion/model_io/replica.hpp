@@ -24,6 +24,10 @@ class replica {
   /// A model that refuses made-up values is no error: its first real rows warm it then.
   double warm_up();
 
+  /// What holds the weights of this replica's program, as it runs now, each place in memory once: equal pointers of two
+  /// replicas are shared memory. Operators that keep packed copies inside of an object of theirs are not seen.
+  std::vector<const void*> weight_storages() const;
+
  private:
   struct impl;
   compiled_model model_;

@@ -1,0 +1,84 @@
+#include "command.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace ganglion::command {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Sentences may quote what a user or a model wrote: a line stays one line.
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  std::replace_if(line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 127; }, ' ');
+  return line;
+}
+
+bool same_file(const fs::path& a, const fs::path& b) {
+  std::error_code ec;
+  if (fs::equivalent(a, b, ec) && !ec) return true;  // sees through links of both kinds
+  auto canonical_a = fs::weakly_canonical(a, ec);
+  if (ec) return false;
+  auto canonical_b = fs::weakly_canonical(b, ec);
+  return !ec && canonical_a == canonical_b;
+}
+
+}  // namespace
+
+void print_error(std::string_view code, std::string_view sentence) {
+  print_stderr_line(fmt::format("ganglion: error[{}]: {}", code, one_line(sentence)));
+}
+
+void print_warning(std::string_view sentence) {
+  print_stderr_line(fmt::format("ganglion: warning: {}", one_line(sentence)));
+}
+
+void print_json(const boost::json::object& object) { fmt::print("{}\n", boost::json::serialize(object)); }
+
+boost::json::array specs_json(const std::vector<tensor_spec>& specs) {
+  boost::json::array array;
+  for (const auto& spec : specs)
+    array.push_back({{"name", spec.name},
+                     {"dtype", dtype_name(spec.dtype)},
+                     {"shape", boost::json::array(spec.shape.begin(), spec.shape.end())},
+                     {"spec", to_string(spec)}});
+  return array;
+}
+
+boost::json::array strings_json(const std::vector<std::string>& strings) {
+  return {strings.begin(), strings.end()};
+}
+
+void print_specs(std::string_view title, const std::vector<tensor_spec>& specs) {
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    fmt::print("{:<18}{}{}{}\n", i == 0 ? title : "", specs[i].name, specs[i].name.empty() ? "" : ": ", to_string(specs[i]));
+}
+
+engine_options command_engine_options() {
+  engine_options options;
+  options.log = [](log_level level, std::string_view sentence) {
+    if (level == log_level::warning) print_warning(sentence);
+  };
+  return options;
+}
+
+void check_output_path(const fs::path& output, const std::vector<fs::path>& sources) {
+  for (const auto& source : sources)
+    if (same_file(output, source))
+      throw error(errc::invalid_argument,
+                  fmt::format("the output '{}' is the file '{}', which is read: name another output", output.native(),
+                              source.native()));
+  std::error_code ec;
+  auto folder = fs::absolute(output, ec).parent_path();
+  if (!fs::is_directory(folder, ec))
+    throw error(errc::io_failed, fmt::format("'{}' cannot be written: there is no folder '{}'", output.native(),
+                                             folder.native()));
+}
+
+std::string counted(std::int64_t n, std::string_view noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+
+}  // namespace ganglion::command

@@ -1,0 +1,98 @@
+#pragma once
+
+#include "progress_line.hpp"
+
+#include <ganglion/engine/data_parallel.hpp>
+#include <ganglion/engine/engine.hpp>
+#include <ganglion/model_io/error.hpp>
+#include <ganglion/model_io/model.hpp>
+#include <ganglion/model_io/tensor_spec.hpp>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the verbs of the `ganglion` command share.
+///
+/// A verb is one source file with one function, `add_<verb>(app)`: it adds a subcommand whose options are bound to a
+/// struct on the heap and whose callback does the work. The callback runs inside `CLI::App::parse`. It throws what went
+/// wrong, `ganglion::error` (exit status 1) or `usage_error` (2), and `main` reports it: a verb neither prints an error
+/// nor exits.
+namespace ganglion::command {
+
+void add_cores(CLI::App& app);
+void add_trace(CLI::App& app);
+void add_info(CLI::App& app);
+void add_run(CLI::App& app);
+void add_bench(CLI::App& app);
+
+/// The command line cannot be read: exit status 2. One sentence without a full stop, like `ganglion::error`.
+class usage_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// -- printing --------------------------------------------------------------------------------------------------------
+
+/// `ganglion: error[code]: sentence` and `ganglion: warning: sentence`, one line each on stderr. Any thread.
+void print_error(std::string_view code, std::string_view sentence);
+void print_warning(std::string_view sentence);
+
+/// One JSON object on stdout, on one line.
+void print_json(const boost::json::object& object);
+
+/// `[{"name": "x", "dtype": "f32", "shape": [1, 3], "spec": "f32[1,3]"}, ...]`
+boost::json::array specs_json(const std::vector<tensor_spec>& specs);
+boost::json::array strings_json(const std::vector<std::string>& strings);
+
+/// For people: one line a tensor, the title in front of the first; and all that is known of a model.
+void print_specs(std::string_view title, const std::vector<tensor_spec>& specs);
+void print_model(const compiled_model& model);
+
+// -- options ---------------------------------------------------------------------------------------------------------
+
+/// A required positional MODEL.
+CLI::Option* add_model(CLI::App& verb, std::string& path);
+
+/// An option that takes one whole number in decimal digits, with a sign or without, also as a word of its own
+/// (`--dim -1`). Text is a `usage_error`; a number that no 64 bits hold is `invalid_argument`.
+CLI::Option* add_integer(CLI::App& verb, const std::string& name, std::optional<std::int64_t>& value,
+                         const std::string& help);
+
+/// An option that takes one finite number (`100`, `0.5`, `1e3`). Text is a `usage_error`.
+CLI::Option* add_number(CLI::App& verb, const std::string& name, std::optional<double>& value,
+                        const std::string& help);
+
+/// `--device-ids nc:0,1`: items of decimal digits are ints. Unset: empty.
+CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids);
+
+/// `--json`.
+CLI::Option* add_json(CLI::App& verb, bool& json);
+
+// -- work ------------------------------------------------------------------------------------------------------------
+
+/// The value, or its failure thrown as `ganglion::error`.
+template <class T>
+T value_or_throw(expected<T>&& e) {
+  if (!e) throw error(e.error());
+  if constexpr (!std::is_void_v<T>) return std::move(*e);
+}
+
+/// The options of every engine that the command makes: warnings go through `print_warning`.
+engine_options command_engine_options();
+
+/// Refuses, as `invalid_argument`, an output that is one of the sources (also through a link), and, as `io_failed`, one
+/// whose folder does not exist: before any work is done.
+void check_output_path(const std::filesystem::path& output, const std::vector<std::filesystem::path>& sources);
+
+/// `1 row`, `2 rows`.
+std::string counted(std::int64_t n, std::string_view noun);
+
+}  // namespace ganglion::command

@@ -1,0 +1,84 @@
+#include "command.hpp"
+
+#include <ganglion/model_io/replica.hpp>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <malloc.h>
+#include <new>
+
+namespace {
+
+using namespace ganglion;
+using namespace ganglion::command;
+
+/// A forward allocates and frees its large activations anew each time. By default malloc gets each of them from the
+/// kernel and gives it back, and zeroing fresh pages takes a good part of a convolution net's time: let it keep them.
+/// That is a program's decision, so it is made here and not in the libraries.
+void tune_malloc() {
+  constexpr int one_gib = 1 << 30;
+  mallopt(M_MMAP_THRESHOLD, one_gib);
+  mallopt(M_TRIM_THRESHOLD, one_gib);
+}
+
+void add_verbs(CLI::App& app) {
+  app.set_version_flag("--version", "ganglion " GANGLION_VERSION, "Print the version and exit");
+  app.require_subcommand(1);  // also keeps verbs from being seen in another verb's arguments
+  add_cores(app);
+  add_trace(app);
+  add_info(app);
+  add_run(app);
+  add_bench(app);
+  app.footer("Exit status: 0; 1 the work failed or a value was refused; 2 the command line could not be read.\n"
+             "Environment: NEURON_RT_VISIBLE_CORES (3, 0-6, 0,2,4-5) or NEURON_RT_NUM_CORES choose the cores of this\n"
+             "process and lock them; GANGLION_HOST_CORES pretends a host of so many cores.");
+}
+
+/// `ganglion run --help`, once the verb is known.
+std::string help_command(const CLI::App& app) {
+  auto verbs = app.get_subcommands();
+  return fmt::format("'ganglion {}--help' shows what it may be", verbs.empty() ? "" : verbs.front()->get_name() + " ");
+}
+
+std::string parse_error_sentence(const CLI::App& app, const CLI::ParseError& e) {
+  auto rest = app.remaining();
+  if (app.get_subcommands().empty())
+    return rest.empty() ? "a verb is missing: cores, trace, info, run or bench"
+                        : fmt::format("'{}' is no verb: it is one of cores, trace, info, run and bench", rest.front());
+  return e.what();
+}
+
+int parse_and_work(CLI::App& app, int argc, char** argv) {
+  auto cannot_read = [&](std::string_view why) {
+    print_error(to_string(errc::invalid_argument), fmt::format("{} ({})", why, help_command(app)));
+    return 2;
+  };
+  try {
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) throw error(errc::io_failed, "what was to be printed could not be written to stdout");
+    return 0;
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    return app.exit(wanted);
+  } catch (const CLI::ParseError& e) {
+    return cannot_read(parse_error_sentence(app, e));
+  } catch (const usage_error& e) {
+    return cannot_read(e.what());
+  } catch (const error& e) {
+    print_error(to_string(e.failure().code), e.what());
+  } catch (const std::bad_alloc&) {
+    print_error("internal", "there is not enough memory");
+  } catch (const std::exception& e) {
+    print_error("internal", brief_message(e));
+  }
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tune_malloc();
+  CLI::App app{"Data-parallel inference of TorchScript models on NeuronCores", "ganglion"};
+  add_verbs(app);
+  return parse_and_work(app, argc, argv);
+}

@@ -1,0 +1,160 @@
+#include "command.hpp"
+
+#include <ganglion/model_io/tensor_file.hpp>
+#include <ganglion/model_io/value_tree.hpp>
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+
+namespace ganglion::command {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct run_command {
+  std::string model;
+  std::vector<std::string> inputs;
+  std::string output;
+  std::vector<device_id> device_ids;
+  std::optional<std::int64_t> dim;
+  bool no_dynamic_batching = false;
+  std::optional<std::int64_t> split_size;
+  std::optional<std::int64_t> num_workers;
+  bool json = false;
+};
+
+/// What the answer's file and its reader should know of a run.
+struct run_report {
+  c10::IValue answer;
+  std::int64_t rows = 0;
+  double seconds = 0;  ///< of the request alone
+  std::int64_t executions = 0;
+  std::vector<std::size_t> cores;
+  std::vector<std::string> warnings;
+};
+
+/// Whether forward takes a tuple as its only argument: then a file's tuple is that argument.
+bool takes_one_tuple(const signature& sig) { return sig.example.size() == 1 && sig.example[0].isTuple(); }
+
+/// One argument a file; a single file's tuple holds all of them.
+std::vector<c10::IValue> read_arguments(const signature& sig, const std::vector<std::string>& files) {
+  std::vector<c10::IValue> arguments;
+  for (const auto& file : files) arguments.push_back(value_or_throw(read_tensor_file(file)));
+  if (arguments.size() == 1 && arguments[0].isTuple() && !takes_one_tuple(sig))
+    return arguments[0].toTupleRef().elements().vec();
+  return arguments;
+}
+
+/// A .npy file holds one tensor: what the model is known to answer is refused before it runs.
+void check_output_format(const signature& sig, const fs::path& output) {
+  if (output.extension() == ".npy" && !sig.result.isTensor())
+    throw error(errc::invalid_argument, fmt::format("'{}' cannot be written: a .npy file holds one tensor, but the model "
+                                                    "answers a {}: name a .pt file",
+                                                    output.native(), describe(sig.result)));
+}
+
+data_parallel_options options_of(const run_command& given) {
+  if (given.num_workers && *given.num_workers < 1)
+    throw error(errc::invalid_argument, fmt::format("num_workers is {}: it must be at least 1", *given.num_workers));
+  data_parallel_options options;
+  options.device_ids = given.device_ids;
+  options.dim = given.dim.value_or(0);
+  options.dynamic_batching = !given.no_dynamic_batching;
+  options.split_size = given.split_size;
+  if (given.num_workers) options.num_workers = static_cast<std::size_t>(*given.num_workers);
+  return options;
+}
+
+run_report run_on_engine(const run_command& given, const compiled_model& model, std::vector<c10::IValue> arguments) {
+  run_report report;
+  std::atomic<std::int64_t> executions{0};
+  std::atomic<std::int64_t> rows_done{0};
+  auto settings = command_engine_options();
+  settings.on_execution = [&](const execution_record& record) {
+    ++executions;
+    if (!record.failed) rows_done += record.rows;
+  };
+  {
+    engine host(std::move(settings));
+    data_parallel net(host, model, options_of(given));
+    const auto rule = value_or_throw(make_scatter_rule(model.signature(), given.dim.value_or(0)));
+    report.rows = value_or_throw(check_inputs(model.signature(), rule, arguments)).rows;
+    report.cores = net.cores();
+
+    progress_line progress([&, cores = report.cores.size()] {
+      return fmt::format("{} of {} done on {}", rows_done.load(), counted(report.rows, "row"),
+                         counted(static_cast<std::int64_t>(cores), "core"));
+    });
+    const auto start = std::chrono::steady_clock::now();
+    report.answer = net(std::move(arguments));
+    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    report.warnings = net.warnings();
+  }
+  // The engine tells of an execution after its answer, but not after its own end.
+  report.executions = executions;
+  return report;
+}
+
+std::vector<tensor_spec> specs_of(const c10::IValue& answer) {
+  std::vector<tensor_spec> specs;
+  for (const auto& leaf : leaves_of(answer, "output"))
+    if (leaf.value.isTensor()) specs.push_back(spec_of(leaf.value.toTensor(), leaf.path));
+  return specs;
+}
+
+void print_report(const run_command& given, const run_report& report) {
+  const auto outputs = specs_of(report.answer);
+  if (given.json)
+    return print_json({{"rows", report.rows},
+                       {"seconds", report.seconds},
+                       {"executions", report.executions},
+                       {"cores", boost::json::array(report.cores.begin(), report.cores.end())},
+                       {"outputs", specs_json(outputs)},
+                       {"output", given.output},
+                       {"warnings", strings_json(report.warnings)}});
+  fmt::print("{} in {:.3f} s, {} on {}\n", counted(report.rows, "row"), report.seconds,
+             counted(report.executions, "execution"), counted(static_cast<std::int64_t>(report.cores.size()), "core"));
+  print_specs(given.output, outputs);
+}
+
+void run_model(const run_command& given) {
+  std::vector<fs::path> read(given.inputs.begin(), given.inputs.end());
+  read.emplace_back(given.model);
+  check_output_path(given.output, read);
+  const auto model = load(given.model);
+  check_output_format(model.signature(), given.output);
+  auto arguments = read_arguments(model.signature(), given.inputs);
+  const auto report = run_on_engine(given, model, std::move(arguments));
+  value_or_throw(write_tensor_file(report.answer, given.output));
+  print_report(given, report);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto* verb = app.add_subcommand("run", "Run a compiled model data-parallel on the tensors of files");
+  auto given = std::make_shared<run_command>();
+  add_model(*verb, given->model);
+  verb->add_option("--input", given->inputs,
+                   "One argument of forward: a tensor in a .pt file, as torch.save writes it, or in a .npy file. Once an "
+                   "argument, in their order; or once alone, with a tuple of all arguments in a .pt file")
+      ->required()
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  verb->add_option("--output", given->output, "Where the answer goes: .npy for one tensor, else as torch.save writes it")
+      ->required()
+      ->type_name("FILE");
+  add_device_ids(*verb, given->device_ids);
+  add_integer(*verb, "--dim", given->dim, "The dimension to scatter along; negative counts from the end (default: 0)");
+  verb->add_flag("--no-dynamic-batching", given->no_dynamic_batching,
+                 "Only take inputs of exactly the compiled size on each core");
+  add_integer(*verb, "--split-size", given->split_size, "Rows a chunk (default: the compiled batch size)");
+  add_integer(*verb, "--num-workers", given->num_workers, "A cap on the executions in flight (default: none)");
+  add_json(*verb, given->json);
+  verb->callback([given] { run_model(*given); });
+}
+
+}  // namespace ganglion::command
