@@ -1,4 +1,7 @@
 # Everything comes from Debian's packages; scripts/install-packages lists them.
+
+# A project that has this one as a subdirectory links our libraries, so it must see what they link.
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Torch REQUIRED)

@@ -42,15 +42,17 @@ void print_json(const boost::json::object& object) { fmt::print("{}\n", boost::j
 boost::json::array specs_json(const std::vector<tensor_spec>& specs) {
   boost::json::array array;
   for (const auto& spec : specs)
-    array.push_back({{"name", spec.name},
-                     {"dtype", dtype_name(spec.dtype)},
-                     {"shape", boost::json::array(spec.shape.begin(), spec.shape.end())},
-                     {"spec", to_string(spec)}});
+    array.push_back(boost::json::object{{"name", spec.name},
+                                        {"dtype", dtype_name(spec.dtype)},
+                                        {"shape", boost::json::array(spec.shape.begin(), spec.shape.end())},
+                                        {"spec", to_string(spec)}});
   return array;
 }
 
 boost::json::array strings_json(const std::vector<std::string>& strings) {
-  return {strings.begin(), strings.end()};
+  boost::json::array array;
+  for (const auto& string : strings) array.push_back(boost::json::string(string));
+  return array;
 }
 
 void print_specs(std::string_view title, const std::vector<tensor_spec>& specs) {

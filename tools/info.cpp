@@ -8,6 +8,35 @@ namespace ganglion::command {
 
 namespace {
 
+/// `112 bytes`, `97.5 MiB`.
+std::string bytes_text(std::size_t bytes) {
+  constexpr double mib = 1 << 20;
+  if (bytes < 100'000) return counted(static_cast<std::int64_t>(bytes), "byte");
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / mib);
+}
+
+/// `2.2 ms (deviation 1e-07)`, or why the program is not used. What is neither, as another writer's, is shown as it is.
+std::string measurement_text(const boost::json::value& measured) {
+  const auto* object = measured.if_object();
+  const auto* seconds = object ? object->if_contains("seconds") : nullptr;
+  const auto* deviation = object ? object->if_contains("deviation") : nullptr;
+  const auto* rejected = object ? object->if_contains("rejected") : nullptr;
+  if (rejected && rejected->is_string()) return fmt::format("rejected ({})", std::string_view(rejected->get_string()));
+  if (seconds && seconds->is_double() && deviation && deviation->is_double())
+    return fmt::format("{:.3g} ms (deviation {:.1g})", 1e3 * seconds->get_double(), deviation->get_double());
+  return boost::json::serialize(measured);
+}
+
+/// `optimized 2.2 ms (deviation 0), frozen 3.3 ms (deviation 1e-07)`.
+std::string measurements_text(const std::string& json) {
+  const auto measurements = boost::json::parse(json);
+  if (!measurements.is_object()) return json;
+  std::vector<std::string> programs;
+  for (const auto& [program, measured] : measurements.get_object())
+    programs.push_back(fmt::format("{} {}", std::string_view(program), measurement_text(measured)));
+  return programs.empty() ? "nothing" : fmt::format("{}", fmt::join(programs, ", "));
+}
+
 boost::json::object to_json(const std::string& path, const compiled_model& model) {
   const auto& sig = model.signature();
   return {{"model", path},
@@ -43,9 +72,9 @@ void print_model(const compiled_model& model) {
   print_specs("inputs", model.inputs());
   print_specs("outputs", model.outputs());
   fmt::print("{:<18}{}\n", "program", model.recipe());
-  fmt::print("{:<18}{}\n", "measurements", model.measurements());
+  fmt::print("{:<18}{}\n", "measured", measurements_text(model.measurements()));
   fmt::print("{:<18}{}\n", "dynamic batching", sig.eligible() ? "yes" : "no: " + sig.not_eligible);
-  fmt::print("{:<18}{:.1f} MiB\n", "weights", static_cast<double>(model.weight_bytes()) / (1 << 20));
+  fmt::print("{:<18}{}\n", "weights", bytes_text(model.weight_bytes()));
   fmt::print("{:<18}{}\n", "content hash", model.content_hash());
 }
 

@@ -46,7 +46,9 @@ std::string parse_error_sentence(const CLI::App& app, const CLI::ParseError& e) 
   if (app.get_subcommands().empty())
     return rest.empty() ? "a verb is missing: cores, trace, info, run or bench"
                         : fmt::format("'{}' is no verb: it is one of cores, trace, info, run and bench", rest.front());
-  return e.what();
+  std::string sentence = e.what();
+  if (sentence.starts_with("The ")) sentence.front() = 't';
+  return sentence;
 }
 
 int parse_and_work(CLI::App& app, int argc, char** argv) {

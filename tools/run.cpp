@@ -139,12 +139,11 @@ void add_run(CLI::App& app) {
   auto given = std::make_shared<run_command>();
   add_model(*verb, given->model);
   verb->add_option("--input", given->inputs,
-                   "One argument of forward: a tensor in a .pt file, as torch.save writes it, or in a .npy file. Once an "
-                   "argument, in their order; or once alone, with a tuple of all arguments in a .pt file")
+                   "One argument of forward: a tensor file; repeat it for more arguments")
       ->required()
       ->allow_extra_args(false)
       ->type_name("FILE");
-  verb->add_option("--output", given->output, "Where the answer goes: .npy for one tensor, else as torch.save writes it")
+  verb->add_option("--output", given->output, "Where the answer goes")
       ->required()
       ->type_name("FILE");
   add_device_ids(*verb, given->device_ids);
@@ -154,6 +153,9 @@ void add_run(CLI::App& app) {
   add_integer(*verb, "--split-size", given->split_size, "Rows a chunk (default: the compiled batch size)");
   add_integer(*verb, "--num-workers", given->num_workers, "A cap on the executions in flight (default: none)");
   add_json(*verb, given->json);
+  verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as NumPy does\n"
+               "(.npy). Where --input is given once, a tuple in its file stands for all arguments, unless forward takes just\n"
+               "a tuple. An --output that ends in .npy takes an answer of one tensor; any other is for torch.load.");
   verb->callback([given] { run_model(*given); });
 }
 

@@ -57,16 +57,17 @@ void add_trace(CLI::App& app) {
   auto given = std::make_shared<trace_command>();
   verb->add_option("MODEL", given->model, "A TorchScript file, as torch.jit.save writes it")->required()->type_name("");
   verb->add_option("--input", given->inputs,
-                   "One argument of forward: f32[1,3,224,224] (f64, f16, bf16, i8, i16, i32, i64, u8, bool); its values "
-                   "are made up: floats from 0 to 1, integers from 0 to 9. Once an argument, in their order")
+                   "One argument of forward, as f32[1,3,224,224], with made-up values; repeat it for more arguments")
       ->required()
       ->allow_extra_args(false)
       ->type_name("SPEC");
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside")
       ->check(CLI::IsMember({"none", "bf16"}))
       ->capture_default_str();
-  verb->add_flag("--no-tune", given->no_tune, "Do not time the programs that are right; take the frozen module");
+  verb->add_flag("--no-tune", given->no_tune, "Do not time the possible programs: take the frozen module");
   verb->add_option("--output", given->output, "Where to write the compiled model")->required()->type_name("FILE");
+  verb->footer("An input's element type is f64, f32, f16, bf16, i8, i16, i32, i64, u8 or bool. Its values are made up: floats\n"
+               "from 0 to 1, integers from 0 to 9; always the same ones.");
   verb->callback([given] { trace_model(*given); });
 }
 

@@ -82,9 +82,9 @@ void warn_of(coordinator_pointer self, const request& r) {
                                                    *config.split_size));
   auto executions = r.chunks().executions();
   if (executions < r.target().cores.size())
-    config.warnings->add("under_used", fmt::format("a request of {} rows needs {} execution{} of up to {} rows: of {} cores some "
+    config.warnings->add("under_used", fmt::format("a request of {} row{} needs {} execution{} of up to {} rows: of {} cores some "
                                                    "stay idle",
-                                                   r.rows(), executions, executions == 1 ? "" : "s", r.chunks().batch(),
+                                                   r.rows(), r.rows() == 1 ? "" : "s", executions, executions == 1 ? "" : "s", r.chunks().batch(),
                                                    r.target().cores.size()));
 }
 

@@ -38,10 +38,13 @@ expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_sta
     cores.resize(s.cores.size());
     std::iota(cores.begin(), cores.end(), std::size_t{0});
   }
+  std::set<std::size_t> seen;
   for (auto core : cores) {
     if (core >= s.cores.size())
       return failure{errc::invalid_device_id,
-                     fmt::format("there is no core {}: {} are visible", core, s.cores.size())};
+                     fmt::format("there is no core nc:{}: {} are visible", core, s.cores.size())};
+    if (!seen.insert(core).second)
+      return failure{errc::invalid_device_id, fmt::format("core nc:{} is named twice: give each core once", core)};
     auto limit = s.config.core_memory_bytes;
     auto needed = s.cores[core].models.contains(m.model.id()) ? 0 : m.model.weight_bytes();
     auto used = bytes_on(s, core);

@@ -35,6 +35,18 @@ supervisor_config cpu_cores(std::size_t count) {
 
 namespace {
 
+/// Closes the gate and answers whoever waits for the supervisor itself.
+void begin_ending(supervisor_pointer self, caf::error reason) {
+  auto& s = self->state;
+  s.ending = true;
+  s.exit_reason = std::move(reason);
+  s.config.gate->close();
+  s.fail_operations({errc::draining, "the engine ended while the model was loaded"});
+  for (auto& [generation, promise] : s.drains)
+    promise.deliver(drained{static_cast<std::uint64_t>(s.config.gate->unanswered())});
+  s.drains.clear();
+}
+
 /// Ends children in order; called again at each that went down.
 void advance_shutdown(supervisor_pointer self) {
   auto& s = self->state;
@@ -61,10 +73,7 @@ void advance_shutdown(supervisor_pointer self) {
 void on_exit(supervisor_pointer self, caf::exit_msg& m) {
   auto& s = self->state;
   if (s.ending) return;
-  s.ending = true;
-  s.exit_reason = m.reason;
-  s.config.gate->close();
-  s.fail_operations({errc::draining, "the engine ended while the model was loaded"});
+  begin_ending(self, m.reason);
   advance_shutdown(self);
 }
 
@@ -79,10 +88,7 @@ void on_down(supervisor_pointer self, caf::down_msg& m) {
     // Nothing works without it, and its death is a fault of ours: end in order, so that everybody gets an answer.
     if (!s.ending) {
       s.say("the batcher died; the engine ends");
-      s.ending = true;
-      s.config.gate->close();
-      s.exit_reason = m.reason;
-      s.fail_operations({errc::draining, "the engine ended while the model was loaded"});
+      begin_ending(self, m.reason);
     }
   } else {
     core_went_down(self, m);

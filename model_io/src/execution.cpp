@@ -1,6 +1,7 @@
 #include "execution.hpp"
 
 #include "graph_check.hpp"
+#include "quiet.hpp"
 #include "rows.hpp"
 
 #include <ganglion/model_io/value_tree.hpp>
@@ -39,6 +40,7 @@ execution::execution(const torch::jit::Module& program, const signature& sig, au
 
 c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
   const c10::InferenceMode guard;
+  const quiet no_warnings;
   auto arguments = sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
   torch::jit::Stack stack;
   stack.reserve(1 + arguments.size() + defaults_.size());
@@ -87,6 +89,7 @@ c10::IValue execution::with_compiled_dtypes(const c10::IValue& result) const {
 
 c10::IValue run_source(const torch::jit::Module& source, const signature& sig, const std::vector<c10::IValue>& leaves) {
   const c10::InferenceMode guard;
+  const quiet no_warnings;
   auto module = source;
   return module.forward(arguments_from(sig, cloned(leaves)));
 }

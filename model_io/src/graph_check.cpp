@@ -66,12 +66,19 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> training
     {"aten::native_batch_norm", "training"},
 }};
 
+/// Dropout with a probability of 0, which some models keep switched on.
+bool drops_nothing(const jit::Node* node) {
+  if (!node->schema().argumentIndexWithName("p")) return false;
+  const auto p = jit::toIValue(node->namedInput("p"));
+  return p && p->isDouble() && p->toDouble() == 0;
+}
+
 bool trains(const jit::Node* node) {
   const std::string_view kind = node->kind().toQualString();
   for (const auto& [name, flag] : training_flags)
     if (name == kind) {
       const auto on = jit::toIValue(node->namedInput(std::string{flag}));
-      return on && on->isBool() && on->toBool();
+      return on && on->isBool() && on->toBool() && !drops_nothing(node);
     }
   return false;
 }
@@ -149,8 +156,11 @@ std::vector<std::pair<std::string, at::Tensor>> held_tensors(const jit::Module& 
 std::vector<at::Tensor> constant_tensors(const jit::Graph& graph) {
   std::vector<at::Tensor> tensors;
   each_node(graph.block(), [&](const jit::Node* node) {
-    if (node->kind() != c10::prim::Constant) return;
-    if (const auto value = jit::toIValue(node->output()))
+    // A constant, or one of the kinds that hold packed weights.
+    if (!node->hasAttribute(c10::attr::value) || node->outputs().size() != 1 || node->output()->uses().empty()) return;
+    if (node->kindOf(c10::attr::value) == jit::AttributeKind::t)
+      tensors.push_back(node->t(c10::attr::value));
+    else if (const auto value = jit::toIValue(node->output()))
       for (auto& leaf : leaves_of(*value))
         if (leaf.value.isTensor() && leaf.value.toTensor().defined()) tensors.push_back(leaf.value.toTensor());
   });

@@ -25,7 +25,7 @@ std::string changes_attribute(const std::string& name);
 /// The tensors that the module holds: parameters, buffers and those in other attributes, with their names.
 std::vector<std::pair<std::string, at::Tensor>> held_tensors(const torch::jit::Module& module);
 
-/// The tensor constants of a graph, in its inner blocks too.
+/// The tensor constants that a graph uses, in its inner blocks too.
 std::vector<at::Tensor> constant_tensors(const torch::jit::Graph& graph);
 
 }  // namespace ganglion

@@ -28,6 +28,20 @@ TEST_CASE("all replicas share one storage of weights") {
   EXPECT(model.weight_bytes() == 64 * 64 * sizeof(float));
 }
 
+TEST_CASE("replicas hold their weights in the same places, each named once") {
+  const auto weights_of = [](const compiled_model& model) {
+    auto replica = model.make_replica();
+    replica.warm_up();
+    return replica.weight_storages();
+  };
+  const auto model = trace(modules::linear(64, 64), {at::rand({2, 64})}, {.tune = false});
+  const auto first = weights_of(model);
+  EXPECT(std::set(first.begin(), first.end()).size() == first.size());
+  EXPECT(first.size() == 2);  // weight and bias
+  EXPECT(weights_of(model) == first);
+  EXPECT(weights_of(trace(modules::linear(64, 64), {at::rand({2, 64})}, {.tune = false})) != first);
+}
+
 TEST_CASE("replicas on threads of their own answer as the source does") {
   const auto model = trace(modules::conv_plus_one(), {at::rand({2, 3, 8, 8})});
   const auto x = at::randn({2, 3, 8, 8});

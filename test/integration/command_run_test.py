@@ -1,0 +1,194 @@
+"""`ganglion run` as its users meet it: the built program on real files.
+
+    command_run_test.py path/to/ganglion [unittest arguments]
+"""
+
+import hashlib
+import os
+import pty
+import subprocess
+import unittest
+from pathlib import Path
+
+import numpy
+import torch
+
+from command_support import GANGLION, Command, at, call, environment, folder, model, source
+
+
+class Run(Command):
+    def alone(self, name, *tensors):
+        return torch.jit.load(at(f"{name}.source.pt")).eval()(*tensors)
+
+    def test_S12_S26_any_number_of_rows_answers_as_the_module_alone(self):
+        for rows in (0, 5, 9):
+            x = torch.rand(rows, 3)
+            answer, report = self.run_json("linear", [x])
+            self.assertIsInstance(answer, torch.Tensor)
+            self.assertEqual(answer.untyped_storage().nbytes() if hasattr(answer, "untyped_storage")
+                             else answer.storage().nbytes(), 4 * answer.numel())
+            torch.testing.assert_close(answer, self.alone("linear", x).detach())
+            self.assertEqual((report["rows"], report["executions"]), (rows, -(-rows // 4)))
+
+    def test_S25_cores_that_stay_idle_are_said_once(self):
+        _, report = self.run_json("linear", [torch.rand(1, 3)], warnings=1)
+        self.assertIn("idle", report["warnings"][0])
+
+    def test_json_is_one_object_on_stdout(self):
+        _, report = self.run_json("linear", [torch.rand(8, 3)])
+        self.assertEqual(report["cores"], [0, 1])
+        self.assertEqual(report["outputs"], [{"name": "output", "dtype": "f32", "shape": [8, 4], "spec": "f32[8,4]"}])
+        self.assertEqual((report["output"], report["warnings"]), (at("out.pt"), []))
+        self.assertGreater(report["seconds"], 0)
+
+    def test_numpy_files_go_in_and_come_out(self):
+        x = numpy.random.default_rng(1).random((6, 3), dtype=numpy.float32)
+        numpy.save(at("in.npy"), numpy.asfortranarray(x))
+        result = self.accepted("run", model("linear"), "--input", at("in.npy"), "--output", at("out.npy"))
+        self.assertIn("6 rows", result.stdout)
+        answer = numpy.load(at("out.npy"))
+        self.assertIsInstance(answer, numpy.ndarray)
+        numpy.testing.assert_allclose(answer, self.alone("linear", torch.from_numpy(x)).detach().numpy(), rtol=1e-5)
+
+    def test_several_inputs_and_a_tuple_in_one_file_are_the_same(self):
+        a, b = torch.rand(5, 3), torch.rand(5, 3)
+        answer, report = self.run_json("pair", [a, b])
+        self.assertIsInstance(answer, tuple)
+        self.assertEqual(report["rows"], 5)
+        for got, wanted in zip(answer, self.alone("pair", a, b), strict=True):
+            torch.testing.assert_close(got, wanted)
+        (folder / "out.pt").unlink()
+        again, _ = self.run_json("pair", [(a, b)])
+        torch.testing.assert_close(again, answer)
+
+    def test_S3_device_ids_keep_their_order(self):
+        _, report = self.run_json("linear", [torch.rand(8, 3)], "--device-ids", "nc:1,0")
+        self.assertEqual(report["cores"], [1, 0])
+
+    def test_S3_what_names_no_visible_core_is_invalid_device_id(self):
+        for ids in ("nc:-1", "-1", "NC:0", "cuda:0", "nc:2", "2", "0,nc:0", "nc:0,", ""):
+            wanted = ids.split(",")[-1]
+            self.run_refused("invalid_device_id", "linear", torch.rand(1, 3), "--device-ids", ids, text=[wanted, "2"])
+
+    def test_S9_dim_counts_from_the_end_too(self):
+        x = torch.rand(4, 6)
+        answer, report = self.run_json("linear", [x], "--dim", "-1", warnings=1)
+        torch.testing.assert_close(answer, torch.cat([self.alone("linear", part).detach() for part in x.split(3, 1)], 1))
+        self.assertEqual(len(report["warnings"]), 1)
+
+    def test_S9_dim_out_of_range(self):
+        for dim in ("2", "-3"):
+            self.run_refused("dim_out_of_range", "linear", torch.rand(4, 3), "--dim", dim, text=dim)
+
+    def test_S11_one_warning_where_dynamic_batching_is_not_possible(self):
+        x = torch.rand(8, 3)
+        answer, report = self.run_json("mixes", [x], warnings=1)
+        torch.testing.assert_close(answer, torch.cat([part - part.mean(0) for part in x.split(4)]))
+        self.assertIn("row", report["warnings"][0])
+
+    def test_S13_S14_without_dynamic_batching_each_core_takes_the_compiled_size(self):
+        x = torch.rand(8, 3)
+        answer, _ = self.run_json("linear", [x], "--no-dynamic-batching")
+        torch.testing.assert_close(answer, self.alone("linear", x).detach())
+        (folder / "out.pt").unlink()
+        self.run_refused("batch_size_mismatch", "linear", torch.rand(6, 3), "--no-dynamic-batching", text=["6", "2", "4"])
+
+    def test_S19_num_workers(self):
+        for n in ("0", "-1"):
+            self.run_refused("invalid_argument", "linear", torch.rand(1, 3), "--num-workers", n, text=n)
+        self.run_json("linear", [torch.rand(9, 3)], "--num-workers", "1")
+
+    def test_S20_split_size(self):
+        for n in ("0", "-1"):
+            self.run_refused("invalid_argument", "linear", torch.rand(1, 3), "--split-size", n, text=n)
+        _, report = self.run_json("linear", [torch.rand(9, 3)], "--split-size", "2")
+        self.assertEqual(report["executions"], 5)
+
+    def test_S21_inputs_of_different_sizes_are_shape_mismatch(self):
+        self.run_refused("shape_mismatch", "pair", (torch.rand(5, 3), torch.rand(4, 3)), text=["5", "4"])
+        self.run_refused("shape_mismatch", "pair", torch.rand(5, 3))
+
+    def test_S22_answers_that_differ_are_gather_mismatch(self):
+        self.run_refused("gather_mismatch", "width", torch.tensor([[0.0], [5.0]]))
+
+    def test_S22_single_numbers_become_a_vector(self):
+        x = torch.rand(4, 3)
+        answer, _ = self.run_json("total", [x], warnings=2)
+        torch.testing.assert_close(answer, torch.stack([x[:2].sum(), x[2:].sum()]))
+
+    def test_S23_inputs_that_do_not_fit_are_shape_mismatch(self):
+        self.run_refused("shape_mismatch", "linear", torch.rand(4, 5), text=["x", "f32[4,5]", "3"])
+        self.run_refused("shape_mismatch", "linear", torch.rand(4, 3).double(), text=["f64[4,3]", "f32"])
+        self.run_refused("shape_mismatch", "linear", (torch.rand(4, 3), torch.rand(4, 3)), text=["2", "1"])
+
+    def test_S24_a_failed_chunk_fails_the_request_with_the_models_words(self):
+        line = self.run_refused("forward_failed", "fails", torch.tensor([[1.0, 1.0], [9.0, 1.0], [1.0, 1.0]]))
+        self.assertIn("a value above five", line)
+        self.assertRegex(line, r"core|nc:")
+
+    def test_what_is_no_tensor_file_is_refused(self):
+        (folder / "text.txt").write_text("no tensor\n")
+        (folder / "empty.npy").write_bytes(b"")
+        torch.save({"x": torch.rand(1, 3)}, at("dict.pt"))
+        torch.save(3, at("number.pt"))
+        run = ["run", model("linear"), "--output", at("out.pt"), "--input"]
+        for name in ("text.txt", "empty.npy", "dict.pt", "number.pt", "linear"):
+            self.refused("invalid_argument", *run, at(name), text=name)
+        self.refused("io_failed", *run, at("missing.pt"), text="missing.pt")
+        self.refused("io_failed", *run, str(folder), text=str(folder))
+
+    def test_the_output_must_not_be_what_is_read(self):
+        torch.save(torch.rand(4, 3), at("in.pt"))
+        os.symlink(at("in.pt"), at("soft-in.pt"))
+        os.link(at("in.pt"), at("hard-in.pt"))
+        read = {path: hashlib.sha256(Path(path).read_bytes()).digest() for path in (at("in.pt"), model("linear"))}
+        for output in (at("in.pt"), at("./in.pt"), at("soft-in.pt"), at("hard-in.pt"), model("linear")):
+            self.refused("invalid_argument", "run", model("linear"), "--input", at("in.pt"), "--output", output, text=output)
+        for path, digest in read.items():
+            self.assertEqual(hashlib.sha256(Path(path).read_bytes()).digest(), digest)
+
+    def test_an_unwritable_output_is_io_failed(self):
+        run = ["run", model("linear"), "--input", at("seven.pt"), "--output"]
+        self.refused("io_failed", *run, at("nowhere/out.pt"), text="nowhere")
+        self.refused("io_failed", *run, str(folder), text=str(folder))
+        self.refused("io_failed", *run, "/dev/full", text="/dev/full")
+        self.refused("io_failed", *run, at("seven.pt/out.pt"), text="seven.pt")
+
+    def test_a_tuple_to_npy_is_refused_before_anything_runs(self):
+        self.refused("invalid_argument", "run", model("pair"), "--input", at("missing.pt"), "--output", at("out.npy"),
+                     text=["out.npy", "tuple", ".pt"])
+
+    def test_a_type_that_numpy_lacks_is_refused(self):
+        torch.save(torch.rand(1, 2), at("in.pt"))
+        self.refused("invalid_argument", "run", model("half"), "--input", at("in.pt"), "--output", at("out.npy"),
+                     text=["out.npy", "bf16"])
+
+    def test_an_output_from_before_is_replaced_whole_or_kept(self):
+        (folder / "old.pt").write_bytes(b"old")
+        torch.save(torch.full((1, 2), 9.0), at("in.pt"))
+        result = call("run", model("fails"), "--input", at("in.pt"), "--output", at("old.pt"))
+        self.assertEqual((result.returncode, (folder / "old.pt").read_bytes()), (1, b"old"))
+        torch.save(torch.full((2, 2), 1.0), at("in.pt"))
+        self.accepted("run", model("fails"), "--input", at("in.pt"), "--output", at("old.pt"))
+        self.assertIsInstance(torch.load(at("old.pt")), torch.Tensor)
+        self.assertEqual([path.name for path in folder.glob(".*")], [])
+
+    def test_progress_is_shown_on_a_terminal(self):
+        terminal, stderr = pty.openpty()
+        torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
+        process = subprocess.Popen(
+            [GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
+            env=environment(), stderr=stderr)
+        os.close(stderr)
+        try:
+            shown = b""
+            while b"ganglion: 0 of 1 row done on 2 cores" not in shown:
+                shown += os.read(terminal, 1000)  # fails where the command ends before
+        finally:
+            process.kill()
+            process.wait()
+            os.close(terminal)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,259 @@
+"""The `ganglion` command as its users meet it: the built program, real files, real processes.
+
+    command_test.py path/to/ganglion [unittest arguments]
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+import torch
+
+from command_support import (GANGLION, AlwaysTraining, Command, CountsCalls, Linear, NoTensor, Pair, at, environment,
+                             folder, model, source, write_source)
+
+
+class CommandLine(Command):
+    def test_help_and_version_go_to_stdout_with_status_0(self):
+        for arguments in (["--help"], ["run", "--help"], ["trace", "-h"], ["--version"]):
+            result = self.accepted(*arguments)
+            self.assertRegex(result.stdout, r"Usage: ganglion|^ganglion \d+\.\d+\.\d+\n$")
+
+    def test_what_cannot_be_read_is_one_line_and_status_2(self):
+        self.unreadable(text="cores, trace, info, run")
+        self.unreadable("walk", text=["walk", "cores, trace, info, run"])
+        self.unreadable("--json")
+        self.unreadable("cores", "--colour", text="--colour")
+        self.unreadable("cores", "extra", text="extra")
+        self.unreadable("info", text="MODEL")
+        run = ["run", "m.pt", "--input", "i.pt", "--output", "o.pt"]
+        self.unreadable(*run[:-2], text="--output")
+        self.unreadable(*run[:2], *run[4:], text="--input")
+        self.unreadable(*run[:-1], text="--output")
+        self.unreadable(*run, "--dim", text="--dim")
+        self.unreadable(*run, "--dim", "x", text=["--dim", "'x'"])
+        self.unreadable(*run, "--split-size", "1.5", text="1.5")
+        self.unreadable(*run, "--num-workers", "two", text="two")
+        self.unreadable(*run, "--output", "again.pt", text="--output")
+
+    def test_a_malformed_input_spec_is_status_2_and_quoted(self):
+        for text in ("f32[1,3", "f33[1,3]", "f32[0,3]", "f32[-1,3]", ""):
+            self.unreadable("trace", source("linear"), "--input", text, "--output", at("out.pt"), text=f"'{text}'")
+        self.unreadable("trace", "m.pt", "--input", "f32[1]", "--output", "o.pt", "--auto-cast", "fp8", text="fp8")
+
+    def test_a_verb_that_is_also_a_file_name_is_a_file_name(self):
+        self.refused("model_load_failed", "info", "cores", text="'cores'")
+
+    def test_a_number_that_is_too_large_is_refused_as_a_value(self):
+        self.run_refused("invalid_argument", "linear", torch.rand(1, 3), "--dim", "9" * 30, text="9" * 30)
+
+    def test_a_full_stdout_is_an_error(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([GANGLION, "cores"], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("ganglion: error[io_failed]: ", result.stderr)
+
+
+class Cores(Command):
+    def cores(self, *arguments, **variables):
+        return json.loads(self.accepted("cores", "--json", *arguments, **variables).stdout)["cores"]
+
+    def places(self, **variables):
+        return [(c["index"], c["global"], c["chip"], c["core"]) for c in self.cores(**variables)]
+
+    def test_S5_sixteen_cores_are_four_chips_of_four(self):
+        cores = self.places(GANGLION_HOST_CORES="16")
+        self.assertEqual(cores, [(i, i, i // 4, i % 4) for i in range(16)])
+        table = self.accepted("cores", GANGLION_HOST_CORES="16").stdout
+        self.assertRegex(table, r"(?m)^nc:0 +0 +chip0:core0\b")
+        self.assertRegex(table, r"(?m)^nc:14 +14 +chip3:core2\b")
+
+    def test_S4_S7_visible_cores_keep_their_order_and_win_over_the_number(self):
+        cores = self.places(GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES="9,2,4-5", NEURON_RT_NUM_CORES="1")
+        self.assertEqual(cores, [(0, 9, 2, 1), (1, 2, 0, 2), (2, 4, 1, 0), (3, 5, 1, 1)])
+        self.assertEqual(self.places(GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES="3"), [(0, 3, 0, 3)])
+
+    def test_S7_bad_text_is_refused_with_the_variable_and_its_value(self):
+        for text in ("x", "1-0", "0,,1", "1,1", "2", "-1"):
+            self.refused("invalid_argument", "cores", NEURON_RT_VISIBLE_CORES=text, text=["NEURON_RT_VISIBLE_CORES", text])
+        for name in ("NEURON_RT_NUM_CORES", "GANGLION_HOST_CORES"):
+            for text in ("x", "-1"):
+                self.refused("invalid_argument", "cores", **{name: text}, text=[name, text])
+        self.run_refused("invalid_argument", "linear", torch.rand(1, 3), NEURON_RT_VISIBLE_CORES="0-2",
+                         text=["NEURON_RT_VISIBLE_CORES", "0-2"])
+
+    def test_S7_no_visible_core_is_core_unavailable(self):
+        self.refused("core_unavailable", "cores", NEURON_RT_VISIBLE_CORES="")
+        self.refused("core_unavailable", "cores", NEURON_RT_NUM_CORES="0")
+        self.run_refused("core_unavailable", "linear", torch.rand(1, 3), NEURON_RT_NUM_CORES="0")
+
+    def test_S7_more_cores_than_the_host_has_are_core_unavailable(self):
+        self.refused("core_unavailable", "cores", NEURON_RT_NUM_CORES="3", text=["3", "2"])
+
+
+class TwoProcesses(Command):
+    @contextlib.contextmanager
+    def holder(self, visible):
+        """Another process that runs a request on these cores of a host of 16 until the end of the block."""
+        torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
+        process = subprocess.Popen(
+            [GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
+            env=environment(GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES=visible), stderr=subprocess.PIPE, text=True)
+        try:
+            while any(c["held_by"] != process.pid for c in self.cores(visible)):
+                self.assertIsNone(process.poll(), "the holder ended")
+                time.sleep(0.05)
+            yield process
+            self.assertIsNone(process.poll(), "the holder ended")
+        finally:
+            process.kill()
+            process.communicate()
+        self.assertFalse((folder / "never.pt").exists())
+
+    def cores(self, visible):
+        text = self.accepted("cores", "--json", GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES=visible).stdout
+        return json.loads(text)["cores"]
+
+    def on(self, cores, visible):
+        """Runs on the given cores of this process, which is the second one."""
+        return self.run_json("linear", [torch.rand(8, 3)], "--device-ids", cores,
+                             GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES=visible)[1]["cores"]
+
+    def not_on(self, core, visible, code="invalid_device_id", text=()):
+        self.run_refused(code, "linear", torch.rand(8, 3), "--device-ids", core, text=text,
+                         GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES=visible)
+
+    def test_S6_two_processes_see_their_own_cores_from_zero(self):
+        with self.holder("0-6"):
+            second = self.cores("7-15")
+            self.assertEqual([(c["chip"], c["core"]) for c in second][::7], [(1, 3), (3, 2)])
+            self.assertEqual(self.on("nc:7,nc:0", "7-15"), [7, 0])
+            self.not_on("nc:14", "7-15", text=["nc:14", "9"])
+        with self.holder("7-15"):
+            first = self.cores("0-6")
+            self.assertEqual((first[0]["chip"], first[0]["core"], len(first)), (0, 0, 7))
+            self.assertEqual(self.on("nc:0", "0-6"), [0])
+            self.not_on("nc:14", "0-6", text=["nc:14", "7"])
+
+    def test_S8_a_core_belongs_to_one_process_until_it_ends_in_any_way(self):
+        with self.holder("0-6") as process:
+            self.not_on("nc:0", "6-8", code="core_unavailable", text=["6", str(process.pid)])
+            self.assertEqual([c["held_by"] for c in self.cores("6-7")], [process.pid, None])
+            taken = self.accepted("cores", "--json", GANGLION_HOST_CORES="16", NEURON_RT_NUM_CORES="2")
+            self.assertEqual([c["global"] for c in json.loads(taken.stdout)["cores"]], [7, 8])
+            self.refused("core_unavailable", "cores", GANGLION_HOST_CORES="16", NEURON_RT_NUM_CORES="10",
+                         text=str(process.pid))
+            # Without either variable nothing is locked, and nothing clashes.
+            self.run_json("linear", [torch.rand(64, 3)], GANGLION_HOST_CORES="16")
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        self.assertEqual(self.on("nc:0", "6-8"), [0])
+
+
+class Trace(Command):
+    def trace(self, code, module, *specs, text=()):
+        write_source("bad.source.pt", module)
+        inputs = [word for s in specs for word in ("--input", s)]
+        self.refused(code, "trace", at("bad.source.pt"), *inputs, "--output", at("out.pt"), text=text)
+
+    def test_a_traced_model_says_what_it_is(self):
+        result = self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "bf16", "--output",
+                               at("out.pt"))
+        for text in ("x: f32[4,3]", "output: f32[4,4]", "+bf16", "dynamic batching  yes"):
+            self.assertIn(text, result.stdout)
+        self.assertIsInstance(torch.jit.load(at("out.pt")), torch.jit.ScriptModule)
+        self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "none", "--output", at("out.pt"))
+
+    def test_S10_a_model_that_mixes_rows_is_told_so(self):
+        result = self.accepted("trace", source("mixes"), "--input", "f32[4,3]", "--no-tune", "--output", at("out.pt"))
+        self.assertRegex(result.stdout, r"dynamic batching  no: .*row")
+
+    def test_S18_what_changes_itself_or_trains_is_unsupported(self):
+        self.trace("unsupported_model", CountsCalls(), "f32[1,2]", text="calls")
+        self.trace("unsupported_model", AlwaysTraining(), "f32[1,2]", text="dropout")
+
+    def test_a_model_without_a_tensor_to_answer_is_unsupported(self):
+        self.trace("unsupported_model", NoTensor(), "f32[1,2]", text="tensor")
+
+    def test_an_example_that_does_not_fit_is_refused(self):
+        self.trace("shape_mismatch", Pair(), "f32[1,2]", text="2")
+        self.trace("forward_failed", Linear(), "f32[1,5]")
+
+    def test_the_output_must_not_be_the_model_and_must_be_writable(self):
+        module = source("linear")
+        before = Path(module).read_bytes()
+        trace = ["trace", module, "--input", "f32[4,3]", "--no-tune", "--output"]
+        os.symlink(module, at("soft.pt"))
+        os.link(module, at("hard.pt"))
+        for path in (module, at("soft.pt"), at("hard.pt"), at("./linear.source.pt")):
+            self.refused("invalid_argument", *trace, path, text=path)
+        self.assertEqual(Path(module).read_bytes(), before)
+        self.refused("io_failed", *trace, at("nowhere/out.pt"), text="nowhere")
+        self.refused("io_failed", *trace, str(folder), text=str(folder))
+
+
+class ModelFiles(Command):
+    def test_what_is_no_model_is_model_load_failed(self):
+        whole = Path(model("linear")).read_bytes()
+        files = {"missing.pt": None, "empty.pt": b"", "cut.pt": whole[:len(whole) // 2], "text.pt": b"not a model\n"}
+        for name, content in files.items():
+            if content is not None:
+                (folder / name).write_bytes(content)
+        torch.save(torch.rand(2), at("tensor.pt"))
+        torch.save({"weight": torch.rand(2)}, at("dict.pt"))
+        for path in (*(at(name) for name in files), at("tensor.pt"), at("dict.pt"), str(folder)):
+            self.refused("model_load_failed", "info", path, text=path)
+        for path in (at("missing.pt"), at("cut.pt"), at("dict.pt")):
+            self.refused("model_load_failed", "trace", path, "--input", "f32[1]", "--output", at("out.pt"), text=path)
+        self.run_refused("model_load_failed", "missing.pt", torch.rand(1, 3), text="missing.pt")
+
+    def test_S18_a_plain_torchscript_file_is_told_how_to_trace_it(self):
+        source("linear")
+        self.run_refused("model_load_failed", "linear.source.pt", torch.rand(1, 3), text="ganglion trace")
+
+    def test_S16_a_model_of_several_pipeline_cores_is_unsupported(self):
+        module = torch.jit.load(model("linear"))
+        signature = json.loads(module.ganglion_signature)
+        signature["pipeline_cores"] = 4
+        module.ganglion_signature = json.dumps(signature)
+        torch.jit.save(module, at("pipeline.pt"))
+        self.run_refused("unsupported_model", "pipeline.pt", torch.rand(1, 3), text=["Pipeline", "4"])
+
+    def test_a_model_survives_torch_jit_save(self):
+        torch.jit.save(torch.jit.load(model("linear")), at("again.pt"))
+        self.run_json("again.pt", [torch.rand(7, 3)])
+
+    def test_info_shows_the_signature_and_the_libraries(self):
+        info = json.loads(self.accepted("info", model("linear"), "--json").stdout)
+        self.assertEqual(info["inputs"], [{"name": "x", "dtype": "f32", "shape": [4, 3], "spec": "f32[4,3]"}])
+        self.assertEqual(info["outputs"][0]["shape"], [4, 4])
+        self.assertEqual((info["recipe"], info["measurements"], info["warnings"]), ("frozen", {}, []))
+        self.assertIs(info["dynamic_batching"], True)
+        self.assertIs(info["not_eligible"], None)
+        self.assertGreaterEqual(info["weight_bytes"], 4 * (3 * 4 + 4))
+        self.assertRegex(info["content_hash"], "^[0-9a-f]{16,}$")
+        self.assertRegex(info["libtorch"], r"^\d+\.\d+")
+        self.assertIn("f32[4,3]", self.accepted("info", model("linear")).stdout)
+
+    def test_info_shows_openblas_whatever_the_host_has_chosen(self):
+        if not list(Path("/usr/lib").glob("*/openblas-*/libblas.so.3")):
+            self.skipTest("OpenBLAS is not installed")
+        reference = ":".join(str(path) for path in Path("/usr/lib").glob("*/blas"))
+        for variables in ({}, {"LD_LIBRARY_PATH": reference}):
+            blas = json.loads(self.accepted("info", model("linear"), "--json", **variables).stdout)["blas"]
+            self.assertTrue(blas)
+            for path in blas:
+                self.assertRegex(path, "/openblas-(openmp|serial)/")
+
+    def test_S11_info_says_why_dynamic_batching_is_not_possible(self):
+        info = json.loads(self.accepted("info", model("mixes"), "--json", warnings=0).stdout)
+        self.assertIs(info["dynamic_batching"], False)
+        self.assertIn("row", info["not_eligible"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

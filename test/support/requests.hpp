@@ -1,0 +1,68 @@
+#pragma once
+
+#include <support/modules.hpp>
+
+#include <ganglion/actors/coordinator/request.hpp>
+
+#include <torch/script.h>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace ganglion::test {
+
+/// x + 1 for [batch, 2], traced once for each batch.
+inline const compiled_model& plus_one_model(std::int64_t batch = 4) {
+  static std::map<std::int64_t, compiled_model> models;
+  auto found = models.find(batch);
+  if (found == models.end())
+    found = models.emplace(batch, trace(test_modules::plus_one(), {at::zeros({batch, 2})}, {auto_cast::none, false})).first;
+  return found->second;
+}
+
+inline std::shared_ptr<const deployment> deployment_of(const compiled_model& model, std::uint64_t id,
+                                                       std::vector<std::size_t> cores, std::int64_t dim = 0) {
+  return std::make_shared<const deployment>(
+      deployment{id, model, make_scatter_rule(model.signature(), dim).value(), std::move(cores)});
+}
+
+/// A deployment of x + 1 with any batch, for whoever runs no program.
+inline std::shared_ptr<const deployment> deployment_of_batch(std::int64_t batch, std::uint64_t id,
+                                                             std::vector<std::size_t> cores) {
+  auto d = *deployment_of(plus_one_model(), id, std::move(cores));
+  d.rule.compiled_size = batch;
+  return std::make_shared<const deployment>(std::move(d));
+}
+
+/// [rows, 2], every element its own number.
+inline at::Tensor numbered_rows(std::int64_t rows, std::int64_t first = 0) {
+  return at::arange(first * 2, (first + rows) * 2, at::kFloat).view({rows, 2});
+}
+
+/// The answers that a sink got.
+struct answers {
+  std::vector<outcome> all;
+
+  bool once() const { return all.size() == 1; }
+  const outcome& only() const { return all.at(0); }
+};
+
+/// An admitted request for `rows` numbered rows, and where its answer comes.
+struct sent_request {
+  std::shared_ptr<answers> got = std::make_shared<answers>();
+  request_ptr value;
+};
+
+inline sent_request make_request(const std::shared_ptr<const deployment>& target, std::int64_t rows,
+                                 std::shared_ptr<admission> gate = std::make_shared<admission>(),
+                                 std::int64_t first = 0) {
+  sent_request r;
+  checked_inputs inputs{{numbered_rows(rows, first)}, rows};
+  r.value = request::admit(request::next_id(), target, std::move(inputs), std::move(gate),
+                           [got = r.got](outcome&& o) { got->all.push_back(std::move(o)); })
+                .value();
+  return r;
+}
+
+}  // namespace ganglion::test

@@ -1,0 +1,149 @@
+#include <ganglion/actors/coordinator/request.hpp>
+
+#include <support/doctest.hpp>
+#include <support/requests.hpp>
+
+#include <ATen/ATen.h>
+
+using namespace ganglion;
+using namespace ganglion::test;
+
+namespace {
+
+struct fixture {
+  std::shared_ptr<admission> gate = std::make_shared<admission>();
+  std::shared_ptr<const deployment> target = deployment_of(plus_one_model(4), 1, {0, 1});
+
+  sent_request make(std::int64_t rows) { return make_request(target, rows, gate); }
+  /// Everything that was counted at the gate has left it.
+  void expect_all_gone() const {
+    EXPECT(gate->queued_rows() == 0);
+    EXPECT(gate->queued_bytes() == 0);
+    EXPECT(gate->unanswered() == 0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an admitted request is counted with its rows and bytes") {
+  fixture f;
+  auto r = f.make(6);
+  EXPECT(r.value->rows() == 6);
+  EXPECT(r.value->row_bytes() == 8);
+  EXPECT(f.gate->queued_rows() == 6);
+  EXPECT(f.gate->queued_bytes() == 48);
+  EXPECT(f.gate->unanswered() == 1);
+}
+
+TEST_CASE("a request that the gate refuses never calls its sink") {
+  fixture f;
+  f.gate->close();
+  bool called = false;
+  auto refused = request::admit(1, f.target, {{numbered_rows(2)}, 2}, f.gate, [&](outcome&&) { called = true; });
+  REQUIRE(refused.has_error());
+  EXPECT(refused.error().code == errc::draining);
+  EXPECT_FALSE(called);
+  f.expect_all_gone();
+}
+
+TEST_CASE("a request that is dropped before it was planned is answered with core_lost") {
+  fixture f;
+  auto r = f.make(6);
+  r.value.reset();
+  REQUIRE(r.got->once());
+  EXPECT(r.got->only().error.code == errc::core_lost);
+  f.expect_all_gone();
+}
+
+TEST_CASE("a request that is dropped half way is answered with core_lost and leaves the queue's count once") {
+  fixture f;
+  auto r = f.make(6);
+  r.value->plan(true, {});
+  auto& s = r.value->add_slot(0, 4, 0);
+  r.value->leave_queue(4);
+  EXPECT(f.gate->queued_rows() == 2);
+  s.start(0);
+  r.value->answer().commit(s, 0, at::ones({4, 2}), 0, 4, 0);
+  r.value.reset();
+  REQUIRE(r.got->once());
+  EXPECT(r.got->only().error.code == errc::core_lost);
+  f.expect_all_gone();
+}
+
+TEST_CASE("a request that is answered leaves every count once") {
+  fixture f;
+  auto r = f.make(6);
+  r.value->plan(true, {});
+  for (std::size_t i = 0; i < r.value->chunks().size(); ++i) {
+    auto chunk = r.value->chunks().at(i);
+    auto& s = r.value->add_slot(chunk.first_row, chunk.rows, i);
+    r.value->leave_queue(chunk.rows);
+    s.start(0);
+    r.value->answer().commit(s, 0, numbered_rows(chunk.rows, chunk.first_row), 0, chunk.rows, 0);
+  }
+  REQUIRE(r.got->once());
+  EXPECT(at::equal(r.got->only().outputs.toTensor(), numbered_rows(6)));
+  f.expect_all_gone();
+  r.value.reset();
+  EXPECT(r.got->once());
+  f.expect_all_gone();
+}
+
+TEST_CASE("a refused request is answered once with the reason, planned or not, with rows or without") {
+  for (bool planned : {false, true})
+    for (std::int64_t rows : {0, 5}) {
+      fixture f;
+      auto r = f.make(rows);
+      if (planned) r.value->plan(false, {});
+      r.value->refuse({errc::batch_size_mismatch, "no"});
+      REQUIRE(r.got->once());
+      EXPECT(r.got->only().error == failure{errc::batch_size_mismatch, "no"});
+      f.expect_all_gone();
+      r.value.reset();
+      EXPECT(r.got->once());
+      f.expect_all_gone();
+    }
+}
+
+TEST_CASE("a plan holds the rules of its time: cut and padded, by split size, or compiled chunks alone") {
+  fixture f;
+  auto dynamic = f.make(10);
+  dynamic.value->plan(true, {});
+  EXPECT(dynamic.value->dynamic_batching());
+  EXPECT(dynamic.value->chunks().size() == 3);
+  auto split = f.make(10);
+  split.value->plan(true, 7);
+  EXPECT(split.value->chunks().chunk_rows() == 7);
+  auto fixed = f.make(8);
+  fixed.value->plan(false, 7);
+  EXPECT_FALSE(fixed.value->dynamic_batching());
+  EXPECT(fixed.value->chunks().chunk_rows() == 4);
+}
+
+TEST_CASE("no rows are answered with empty outputs of the compiled trailing shapes and dtypes") {
+  fixture f;
+  auto model = trace(test_modules::nested_outputs(), {at::zeros({2, 3, 4}, at::kDouble)}, {auto_cast::none, false});
+  f.target = deployment_of(model, 1, {0});
+  auto got = std::make_shared<answers>();
+  auto r = request::admit(1, f.target, {{at::zeros({0, 3, 4}, at::kDouble)}, 0}, f.gate,
+                          [got](outcome&& o) { got->all.push_back(std::move(o)); })
+               .value();
+  r->plan(true, {});
+  r->answer_empty();
+  REQUIRE(got->once());
+  const auto& elements = got->only().outputs.toTupleRef().elements();
+  EXPECT(elements[0].toTensor().sizes() == at::IntArrayRef{0, 3, 4});
+  EXPECT(elements[1].toList().get(1).toTensor().scalar_type() == at::kDouble);
+  f.expect_all_gone();
+}
+
+TEST_CASE("numbers of requests are unique") { EXPECT(request::next_id() != request::next_id()); }
+
+TEST_CASE("the sink is let go once it was called") {
+  fixture f;
+  auto held = std::make_shared<int>(1);
+  auto r = request::admit(1, f.target, {{numbered_rows(1)}, 1}, f.gate, [held](outcome&&) {}).value();
+  EXPECT(held.use_count() == 2);
+  r->refuse({errc::cancelled, "x"});
+  EXPECT(held.use_count() == 1);
+}

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "bench_session.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace ganglion::command {
+
+/// The engine on all cores against loops over the same program that do nothing else, in rows a second (medians of five
+/// rounds in which each runs in turn), and the medians of the rounds' ratios.
+struct throughput_baseline {
+  std::size_t cores = 0;
+  std::size_t cpus = 0;
+  double engine = 0;
+  double bare_loops = 0;  ///< as many pinned threads as cores at once, a replica each
+  double intra_op = 0;    ///< one forward at a time on one replica with as many intra-op threads as CPUs
+  double ratio_to_bare_loops = 0;
+  double ratio_to_intra_op = 0;
+  /// Distinct places of weights in one replica, and over one a core.
+  std::size_t weight_storages_of_one = 0;
+  std::size_t weight_storages_of_all = 0;
+};
+
+throughput_baseline measure_throughput_baseline(const bench_session& session);
+
+/// The process's memory as its cores are put to work one after the other.
+struct memory_baseline {
+  /// Resident bytes after the first 1, 2, ... cores have been warmed and have run.
+  std::vector<std::int64_t> resident_bytes;
+  /// (last - first) / added cores; 0 where there is one core.
+  double growth_per_core = 0;
+  /// The most that one forward holds at a time beside the weights.
+  std::int64_t activation_bytes = 0;
+};
+
+/// To be called first: what other measurements have freed would be taken for what a core needs.
+memory_baseline measure_memory_baseline(const bench_session& session);
+
+/// The smallest requests one at a time, against a bare ring of three threads, in turn; seconds.
+struct idle_baseline {
+  double engine_p50 = 0;
+  double ring_p50 = 0;
+  double ratio = 0;  ///< the median of ten rounds' ratios
+};
+
+idle_baseline measure_idle_baseline(const bench_session& session);
+
+}  // namespace ganglion::command

@@ -1,0 +1,21 @@
+#include "bench_progress.hpp"
+
+#include <fmt/format.h>
+
+namespace ganglion::command {
+
+using clock = std::chrono::steady_clock;
+
+void bench_progress::stage(std::string what) {
+  std::lock_guard lock(mutex_);
+  what_ = std::move(what);
+  since_ = clock::now();
+}
+
+std::string bench_progress::text() {
+  std::lock_guard lock(mutex_);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(clock::now() - since_);
+  return what_.empty() ? "starting" : fmt::format("{}, {} s", what_, seconds.count());
+}
+
+}  // namespace ganglion::command

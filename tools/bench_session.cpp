@@ -1,0 +1,17 @@
+#include "bench_session.hpp"
+
+#include "bench_input.hpp"
+
+namespace ganglion::command {
+
+data_parallel bench_session::net_on(std::size_t count) const {
+  data_parallel_options options;
+  for (std::size_t i = 0; i < count; ++i) options.device_ids.emplace_back(static_cast<int>(cores[i]));
+  return {host, model, std::move(options)};
+}
+
+bench_request bench_session::request_for(scenario kind, std::size_t count) const {
+  return make_request(model, given.batch ? *given.batch : default_rows(model, count, kind));
+}
+
+}  // namespace ganglion::command
