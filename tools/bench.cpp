@@ -95,7 +95,8 @@ void write_timeline(const execution_recorder& recorder, const bench_report& repo
   const auto most = std::min<std::size_t>(200, 40 * report.cores.size());
   auto picture = middle_of(recorder.bars(report.cores), most);
   picture.title = picture_title(report);
-  picture.subtitle = picture_subtitle(report);
+  picture.subtitle = fmt::format("{}; {} of {} executions, from the middle", picture_subtitle(report), picture.bars.size(),
+                                 report.executions.executions);
   for (const auto core : report.cores) picture.lanes.push_back(fmt::format("nc:{}", core));
   std::ofstream file{report.timeline, std::ios::binary | std::ios::trunc};
   file << timeline_svg(picture) << std::flush;

@@ -3,6 +3,7 @@
 #include "bench_input.hpp"
 #include "bench_loops.hpp"
 #include "bench_memory.hpp"
+#include "bench_pinning.hpp"
 #include "bench_ring.hpp"
 #include "bench_statistics.hpp"
 
@@ -11,15 +12,47 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <functional>
+#include <future>
+
 namespace ganglion::command {
 
 namespace {
 
-/// The lanes' own CPUs, or others as good: an engine books them in turn.
+/// The CPU of a core's lane, or one as good: an engine books them in turn.
+int cpu_of(const bench_session& session, std::size_t core, const std::vector<int>& cpus) {
+  return cpus[session.host.cores()[core].global % cpus.size()];
+}
+
 std::vector<loop_place> one_place_a_core(const bench_session& session, const std::vector<int>& cpus) {
   std::vector<loop_place> places;
-  for (const auto core : session.cores) places.push_back({{cpus[session.host.cores()[core].global % cpus.size()]}, 1});
+  for (const auto core : session.cores) places.push_back({{cpu_of(session, core, cpus)}, 1});
   return places;
+}
+
+/// On a thread of its own, since it changes where that runs.
+idle_baseline idle_round_trips(const bench_session& session) {
+  constexpr int rounds = 10;
+  const auto window = session.given.seconds / (2 * rounds);
+  const auto all_cpus = read_cpu_allowance().cpus;
+  const auto lane_cpu = cpu_of(session, session.cores.front(), all_cpus);
+  auto other_cpus = all_cpus;
+  std::erase(other_cpus, lane_cpu);
+  pin_this_thread(other_cpus);
+  thread_ring ring{all_cpus, {lane_cpu}};
+  ring.round_trips(window);
+  auto net = session.net_on(1);
+  const auto request = make_request(session.model, smallest_request(session.model, 1));
+  run_single_stream(net, request, window);
+
+  std::vector<double> engine_p50s, ring_p50s;
+  std::vector<figure_pair> pairs;
+  for (int i = 0; i < rounds; ++i) {
+    engine_p50s.push_back(summarize(run_single_stream(net, request, window).latencies).p50);
+    ring_p50s.push_back(summarize(ring.round_trips(window)).p50);
+    pairs.push_back({engine_p50s.back(), ring_p50s.back()});
+  }
+  return {median(engine_p50s), median(ring_p50s), median_ratio(pairs)};
 }
 
 }  // namespace
@@ -77,29 +110,16 @@ memory_baseline measure_memory_baseline(const bench_session& session) {
   if (all > 1)
     result.growth_per_core = static_cast<double>(result.resident_bytes.back() - result.resident_bytes.front()) /
                              static_cast<double>(all - 1);
+  bare_loops loop{session.model, {{{}, 1}}};
+  loop.rows_per_second(session.given.seconds / 10);
+  result.growth_of_bare_loop = resident_bytes() - result.resident_bytes.back();
   result.activation_bytes = activation_bytes(session.model);
   return result;
 }
 
 idle_baseline measure_idle_baseline(const bench_session& session) {
-  constexpr int rounds = 10;
-  const auto window = session.given.seconds / (2 * rounds);
-  const auto cores = session.cores.size();
   session.progress.stage("baseline: idle round trips");
-  auto net = session.net_on(cores);
-  const auto request = make_request(session.model, smallest_request(session.model, cores));
-  run_single_stream(net, request, window);
-  thread_ring ring;
-  ring.round_trips(window);
-
-  std::vector<double> engine_p50s, ring_p50s;
-  std::vector<figure_pair> pairs;
-  for (int i = 0; i < rounds; ++i) {
-    engine_p50s.push_back(summarize(run_single_stream(net, request, window).latencies).p50);
-    ring_p50s.push_back(summarize(ring.round_trips(window)).p50);
-    pairs.push_back({engine_p50s.back(), ring_p50s.back()});
-  }
-  return {median(engine_p50s), median(ring_p50s), median_ratio(pairs)};
+  return std::async(std::launch::async, idle_round_trips, std::cref(session)).get();
 }
 
 }  // namespace ganglion::command

@@ -31,14 +31,18 @@ struct memory_baseline {
   std::vector<std::int64_t> resident_bytes;
   /// (last - first) / added cores; 0 where there is one core.
   double growth_per_core = 0;
-  /// The most that one forward holds at a time beside the weights.
+  /// The most that LibTorch's allocator gives out to one forward at a time.
   std::int64_t activation_bytes = 0;
+  /// What a bare loop over the same program has added, with the arena and scratch memory of a thread of its own.
+  std::int64_t growth_of_bare_loop = 0;
 };
 
 /// To be called first: what other measurements have freed would be taken for what a core needs.
 memory_baseline measure_memory_baseline(const bench_session& session);
 
-/// The smallest requests one at a time, against a bare ring of three threads, in turn; seconds.
+/// The smallest requests one at a time to one core, against a bare ring of three threads, in turn; seconds.
+/// A hand-over between two CPUs takes several times as long as one between two threads of a CPU, so both have their threads
+/// in the same places: B where the core's lane is, the client on the other CPUs, A anywhere.
 struct idle_baseline {
   double engine_p50 = 0;
   double ring_p50 = 0;

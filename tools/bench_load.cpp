@@ -51,7 +51,9 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
     result.rows_sent += request.rows;
   };
 
+  constexpr std::int64_t least_answers = 3;
   const auto begin = clock::now(), end = later(begin, seconds);
+  const auto more = [&](clock::time_point at) { return at < end || result.requests_answered < least_answers; };
   for (std::size_t i = 0; i < in_flight; ++i) send();
   // From the first answer on the queue is as full as it will be, and it is so until the last request is sent.
   clock::time_point full_from{}, full_to{};
@@ -60,7 +62,7 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
   while (!queue.empty()) {
     const auto answer = queue.front().answer.get();
     const auto rows = rows_in(answer, net.model(), request.rows);
-    const bool sending = now < end;
+    const bool sending = more(now);
     now = clock::now();
     result.latencies.push_back(seconds_between(queue.front().sent, now));
     queue.pop_front();
@@ -72,7 +74,7 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
       full_rows += rows;
       full_to = now;
     }
-    if (now < end) send();
+    if (more(now)) send();
   }
   result.seconds = seconds_between(begin, now);
   result.rows_per_second = full_rows > 0 ? static_cast<double>(full_rows) / seconds_between(full_from, full_to)
@@ -82,14 +84,16 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
 
 std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request& request, double seconds) {
   constexpr double work_in_flight = 0.05;
-  constexpr double least = 3, most = 256;
+  constexpr double most = 256;
   const engine_options limits;
   const auto warm = run_single_stream(net, request, std::clamp(seconds / 10, 0.05, 1.0));
   const auto typical = *std::min_element(warm.latencies.begin(), warm.latencies.end());
   const auto by_rows = 0.5 * static_cast<double>(limits.max_queued_rows) / static_cast<double>(request.rows);
   const auto by_bytes = 0.5 * static_cast<double>(limits.max_queued_bytes) /
                         static_cast<double>(std::max<std::int64_t>(bytes_of(request), 1));
-  const auto wanted = std::clamp(std::ceil(work_in_flight / typical), least, most);
+  const auto executions = std::ceil(static_cast<double>(request.rows) / static_cast<double>(compiled_rows(net.model())));
+  const auto least = 1 + std::ceil(2 * static_cast<double>(net.cores().size()) / executions);
+  const auto wanted = std::max(least, std::min(most, std::ceil(work_in_flight / typical)));
   return static_cast<std::size_t>(std::max(1.0, std::min({wanted, by_rows, by_bytes})));
 }
 

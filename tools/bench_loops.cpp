@@ -1,13 +1,12 @@
 #include "bench_loops.hpp"
 
 #include "bench_input.hpp"
+#include "bench_pinning.hpp"
 
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/Parallel.h>
 #include <omp.h>
-#include <pthread.h>
-#include <sched.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -66,10 +65,7 @@ class bare_loops::loop {
   }
 
   void run(const compiled_model& model, const loop_place& place) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    for (const auto cpu : place.cpus) CPU_SET(cpu, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    pin_this_thread(place.cpus);
     // LibTorch sets the number of threads at the first look, for the calling thread; ours comes after it.
     at::get_num_threads();
     omp_set_num_threads(static_cast<int>(place.intra_op_threads));

@@ -37,8 +37,10 @@ void print_load(const bench_report& r) {
   print_line(scenario_name(r.scenario), "{:.2f} {}s/s: {} in {:.2f} s", r.load.rows_per_second, r.row_noun,
              requests_text(r), r.load.seconds);
   const auto latency = summarize(r.load.latencies);
-  print_line("latency", "p50 {}, p90 {}, p99 {}, at most {}", in_milliseconds(latency.p50), in_milliseconds(latency.p90),
-             in_milliseconds(latency.p99), in_milliseconds(latency.largest));
+  // Offline it is the length of the queue that decides them.
+  if (r.scenario != scenario::offline)
+    print_line("latency", "p50 {}, p90 {}, p99 {}, at most {}", in_milliseconds(latency.p50), in_milliseconds(latency.p90),
+               in_milliseconds(latency.p99), in_milliseconds(latency.largest));
   if (r.qps) print_line("arrivals", "{:g} requests/s on average", *r.qps);
   if (r.target_p99)
     print_line("target", "p99 of {} {}", in_milliseconds(*r.target_p99), target_held(r) ? "held" : "missed");
@@ -65,8 +67,10 @@ void print_throughput(const throughput_baseline& b, const std::string& noun) {
 void print_memory(const memory_baseline& m) {
   std::vector<std::string> steps;
   for (const auto bytes : m.resident_bytes) steps.push_back(fmt::format("{:.1f}", static_cast<double>(bytes) / mib));
-  print_line("resident memory", "{} MiB with 1 to {} cores: {:.1f} MiB for each added one (activations: {:.1f} MiB)",
-             fmt::join(steps, ", "), steps.size(), m.growth_per_core / mib, static_cast<double>(m.activation_bytes) / mib);
+  print_line("resident memory", "{} MiB with 1 to {} cores", fmt::join(steps, ", "), steps.size());
+  print_line("", "{:.1f} MiB for each added core, {:.1f} MiB for a bare loop, {:.1f} MiB of activations",
+             m.growth_per_core / mib, static_cast<double>(m.growth_of_bare_loop) / mib,
+             static_cast<double>(m.activation_bytes) / mib);
 }
 
 void print_idle(const idle_baseline& i) {
@@ -108,6 +112,7 @@ boost::json::object json_of(const memory_baseline& m) {
   for (const auto bytes : m.resident_bytes) steps.push_back(static_cast<double>(bytes) / mib);
   return {{"resident_mib", std::move(steps)},
           {"growth_per_core_mib", m.growth_per_core / mib},
+          {"growth_of_bare_loop_mib", static_cast<double>(m.growth_of_bare_loop) / mib},
           {"activations_mib", static_cast<double>(m.activation_bytes) / mib}};
 }
 
@@ -183,9 +188,13 @@ std::string picture_title(const bench_report& r) {
 }
 
 std::string picture_subtitle(const bench_report& r) {
-  return fmt::format("{}: requests of {}, compiled for {} ({}), {:.1f} {}s/s, p50 {}, p99 {}", scenario_name(r.scenario),
-                     counted(r.request_rows, r.row_noun), r.compiled_rows, r.recipe, r.load.rows_per_second, r.row_noun,
-                     in_milliseconds(summarize(r.load.latencies).p50), in_milliseconds(summarize(r.load.latencies).p99));
+  auto text = fmt::format("{}: {:.1f} {}s/s in requests of {}, compiled for {} ({})", scenario_name(r.scenario),
+                          r.load.rows_per_second, r.row_noun, r.request_rows, r.compiled_rows, r.recipe);
+  if (r.scenario != scenario::offline) {
+    const auto latency = summarize(r.load.latencies);
+    text += fmt::format(", p50 {}, p99 {}", in_milliseconds(latency.p50), in_milliseconds(latency.p99));
+  }
+  return text;
 }
 
 }  // namespace ganglion::command

@@ -1,5 +1,7 @@
 #include "bench_ring.hpp"
 
+#include "bench_pinning.hpp"
+
 #include <chrono>
 
 namespace ganglion::command {
@@ -26,8 +28,15 @@ void thread_ring::pass_on(station& from, station& to) {
   }
 }
 
-thread_ring::thread_ring()
-    : a_([this] { pass_on(stations_[0], stations_[1]); }), b_([this] { pass_on(stations_[1], stations_[2]); }) {}
+thread_ring::thread_ring(const std::vector<int>& cpus_of_a, const std::vector<int>& cpus_of_b)
+    : a_([this, cpus_of_a] {
+        pin_this_thread(cpus_of_a);
+        pass_on(stations_[0], stations_[1]);
+      }),
+      b_([this, cpus_of_b] {
+        pin_this_thread(cpus_of_b);
+        pass_on(stations_[1], stations_[2]);
+      }) {}
 
 thread_ring::~thread_ring() {
   stations_[0].put(false);

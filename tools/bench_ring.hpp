@@ -13,7 +13,8 @@ namespace ganglion::command {
 /// variables, with nothing to do at any of them.
 class thread_ring {
  public:
-  thread_ring();
+  /// A and B on these CPUs; empty: wherever the calling thread may run.
+  explicit thread_ring(const std::vector<int>& cpus_of_a = {}, const std::vector<int>& cpus_of_b = {});
   ~thread_ring();
 
   /// The seconds of each of the round trips that fit into so many seconds, one at a time, and at least one.

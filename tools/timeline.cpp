@@ -51,17 +51,17 @@ timeline middle_of(std::vector<timeline_bar> run, std::size_t most) {
   return result;
 }
 
-std::vector<std::size_t> packed_rows(const std::vector<interval>& intervals, std::size_t most) {
+std::vector<packed_interval> packed(const std::vector<interval>& intervals, std::size_t most) {
   std::vector<double> taken_until;
-  std::vector<std::size_t> rows;
+  std::vector<packed_interval> places;
   for (const auto& i : intervals) {
-    auto free = std::find_if(taken_until.begin(), taken_until.end(), [&](double end) { return end <= i.begin; });
-    if (free == taken_until.end() && taken_until.size() < most) free = taken_until.insert(free, i.end);
-    if (free == taken_until.end()) --free;
-    *free = std::max(*free, i.end);
-    rows.push_back(static_cast<std::size_t>(free - taken_until.begin()));
+    auto row = std::find_if(taken_until.begin(), taken_until.end(), [&](double end) { return end <= i.begin; });
+    if (row == taken_until.end())
+      row = taken_until.size() < most ? taken_until.insert(row, i.begin) : std::min_element(taken_until.begin(), row);
+    places.push_back({static_cast<std::size_t>(row - taken_until.begin()), std::max(*row, i.begin)});
+    *row = i.end;
   }
-  return rows;
+  return places;
 }
 
 }  // namespace ganglion::command

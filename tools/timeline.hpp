@@ -44,12 +44,21 @@ struct timeline {
 /// `run` may be in any order.
 timeline middle_of(std::vector<timeline_bar> run, std::size_t most);
 
-/// In which of `most` rows to draw each of the intervals, so that those in one row do not overlap; what does not fit goes
-/// into the last row. `intervals` are in the order of their begin.
 struct interval {
   double begin = 0;
   double end = 0;
 };
-std::vector<std::size_t> packed_rows(const std::vector<interval>& intervals, std::size_t most);
+
+/// A row, and from where on an interval is drawn in it.
+struct packed_interval {
+  std::size_t row = 0;
+  double begin = 0;
+
+  friend bool operator==(const packed_interval&, const packed_interval&) = default;
+};
+
+/// Places for intervals in at most `most` rows (at least one), so that none overlaps another. Where they are too many, each
+/// loses as much of its begin as needed; all ends are kept. `intervals` are in the order of their ends.
+std::vector<packed_interval> packed(const std::vector<interval>& intervals, std::size_t most);
 
 }  // namespace ganglion::command

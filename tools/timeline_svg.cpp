@@ -98,7 +98,7 @@ class drawing {
  private:
   struct lane_layout {
     std::vector<const timeline_bar*> bars;
-    std::vector<std::size_t> wait_row;
+    std::vector<packed_interval> waits;
     std::size_t wait_rows = 1;
     double top = 0;
 
@@ -107,13 +107,10 @@ class drawing {
   };
 
   void lay_out(lane_layout& lane) const {
-    std::sort(lane.bars.begin(), lane.bars.end(), [this](auto* a, auto* b) {
-      return std::pair{inside(a->enqueued), a->started} < std::pair{inside(b->enqueued), b->started};
-    });
     std::vector<interval> waits;
     for (const auto* bar : lane.bars) waits.push_back({inside(bar->enqueued), inside(bar->started)});
-    lane.wait_row = packed_rows(waits, most_wait_rows);
-    for (auto row : lane.wait_row) lane.wait_rows = std::max(lane.wait_rows, row + 1);
+    lane.waits = packed(waits, most_wait_rows);
+    for (const auto& wait : lane.waits) lane.wait_rows = std::max(lane.wait_rows, wait.row + 1);
   }
 
   void legend() {
@@ -150,15 +147,16 @@ class drawing {
     text(left - 14, middle - 2, name, ink, "lane", "end");
     text(left - 14, middle + 14, fmt::format("computes {:.0f} %", 100 * busy / length_), faint_ink, "", "end");
     rect(left, lane.bar_top(), x(length_) - left, bar_height, "#f5f6f8");
-    for (std::size_t i = 0; i < lane.bars.size(); ++i) execution(lane, *lane.bars[i], lane.wait_row[i]);
+    for (std::size_t i = 0; i < lane.bars.size(); ++i) execution(lane, *lane.bars[i], lane.waits[i]);
   }
 
-  void execution(const lane_layout& lane, const timeline_bar& bar, std::size_t wait_row) {
+  void execution(const lane_layout& lane, const timeline_bar& bar, const packed_interval& wait) {
     put("<g><title>{}</title>\n", told(bar));
     // The first row is next to the bars.
-    const auto wait_top = lane.bar_top() - 2 - static_cast<double>(wait_row + 1) * wait_height;
-    span(bar.enqueued, bar.formed, wait_top, wait_height - 1.5, queued_colour, 0);
-    span(bar.formed, bar.started, wait_top, wait_height - 1.5, bound_colour, 0);
+    const auto wait_top = lane.bar_top() - 2 - static_cast<double>(wait.row + 1) * wait_height;
+    const auto bound = std::max(bar.formed, wait.begin);
+    span(wait.begin, bound, wait_top, wait_height - 1.5, queued_colour, 0);
+    span(bound, bar.started, wait_top, wait_height - 1.5, bound_colour, 0);
 
     const auto top = lane.bar_top();
     const auto all = std::max<std::int64_t>(bar.rows + bar.padding_rows, 1);

@@ -41,8 +41,11 @@ void check_file(const fs::path& path) {
   const std::string_view begin{first, static_cast<std::size_t>(in.gcount())};
   if (begin.empty()) throw load_error(path, "is empty");
   if (begin.starts_with("\x80\x02"))
-    throw load_error(path, "is a file of torch.save's old format, not a TorchScript module: write one with torch.jit.save");
-  if (begin != "PK\x03\x04") throw load_error(path, "is not a TorchScript file: it does not begin as a zip archive");
+    throw load_error(
+        path,
+        "is a file of torch.save's old format, not a TorchScript module: write one with torch.jit.save");
+  if (begin != "PK\x03\x04")
+    throw load_error(path, "is not a TorchScript file: it does not begin as a zip archive");
 }
 
 /// Of a message like "... file with version 99, but the maximum supported version for reading is 10".
@@ -60,9 +63,10 @@ std::unique_ptr<PyTorchStreamReader> opened(const fs::path& path) {
   } catch (const std::exception& e) {
     const auto message = brief_message(e);
     if (const auto version = version_in(message); !version.empty())
-      throw load_error(path, fmt::format("has version {} of the archive format, but this LibTorch reads {} to {}", version,
-                                         caffe2::serialize::kMinSupportedFileFormatVersion,
-                                         caffe2::serialize::kMaxSupportedFileFormatVersion));
+      throw load_error(
+          path, fmt::format("has version {} of the archive format, but this LibTorch reads {} to {}", version,
+                            caffe2::serialize::kMinSupportedFileFormatVersion,
+                            caffe2::serialize::kMaxSupportedFileFormatVersion));
     throw load_error(path, fmt::format("is truncated, damaged, or no archive of PyTorch ({})", message));
   }
 }
@@ -85,8 +89,10 @@ bool holds_neuron_code(PyTorchStreamReader& reader) {
 archive read(const fs::path& path) {
   const auto reader = opened(path);
   if (!reader->hasRecord("constants.pkl"))
-    throw load_error(path, "holds a tensor or another value that torch.save wrote, not a TorchScript module: write one with "
-                           "torch.jit.save");
+    throw load_error(
+        path,
+        "holds a tensor or another value that torch.save wrote, not a TorchScript module: write one with "
+        "torch.jit.save");
   archive result;
   if (const auto record = fmt::format("extra/{}", manifest_file); reader->hasRecord(record))
     result.manifest = text_of(*reader, record);
@@ -94,15 +100,17 @@ archive read(const fs::path& path) {
     result.module = torch::jit::load(path.native(), at::kCPU);
   } catch (const std::exception& e) {
     if (holds_neuron_code(*reader))
-      throw load_error(path, fmt::format("holds Inferentia code (neuron:: operators): it loads only with the library that "
-                                         "registers them, named in load_options.op_libraries ({})", brief_message(e)));
+      throw load_error(
+          path, fmt::format("holds Inferentia code (neuron:: operators): it loads only with the library that "
+                            "registers them, named in load_options.op_libraries ({})",
+                            brief_message(e)));
     throw load_error(path, fmt::format("cannot be read as a TorchScript module: {}", brief_message(e)));
   }
   result.module.eval();
   return result;
 }
 
-}  // namespace
+} // namespace
 
 error load_error(const fs::path& path, const std::string& what) {
   return {errc::model_load_failed, fmt::format("'{}' {}", path.native(), what)};
@@ -120,4 +128,4 @@ archive read_archive(const fs::path& path, const load_options& options) {
   }
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -18,11 +18,11 @@ struct archive {
   std::optional<std::string> manifest;
 };
 
-/// Reads a TorchScript file after opening the operator libraries. Throws `error` with `model_load_failed` and a sentence
-/// that says what the file is instead.
+/// Reads a TorchScript file after opening the operator libraries. Throws `error` with `model_load_failed` and
+/// a sentence that says what the file is instead.
 archive read_archive(const std::filesystem::path& path, const load_options& options);
 
 /// The error for a file, whose name begins the sentence.
 error load_error(const std::filesystem::path& path, const std::string& what);
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -47,12 +47,14 @@ manifest read_manifest(const fs::path& path, const std::string& text) {
   try {
     const auto root = json::parse(text).as_object();
     if (const auto version = root.at("version").to_number<std::int64_t>(); version != manifest_version)
-      throw load_error(path, fmt::format("has a manifest of version {}, but this Ganglion reads version {}", version,
-                                         manifest_version));
+      throw load_error(path, fmt::format("has a manifest of version {}, but this Ganglion reads version {}",
+                                         version, manifest_version));
     const auto cast = json::value_to<std::string>(root.at("auto_cast"));
-    if (cast != "none" && cast != "bf16") throw load_error(path, fmt::format("has the unknown auto_cast \"{}\"", cast));
-    return {json::value_to<std::string>(root.at("recipe")), cast == "bf16" ? auto_cast::bf16 : auto_cast::none,
-            json::serialize(root.at("measurements")), json::value_to<std::string>(root.at("content_hash")),
+    if (cast != "none" && cast != "bf16")
+      throw load_error(path, fmt::format("has the unknown auto_cast \"{}\"", cast));
+    return {json::value_to<std::string>(root.at("recipe")),
+            cast == "bf16" ? auto_cast::bf16 : auto_cast::none, json::serialize(root.at("measurements")),
+            json::value_to<std::string>(root.at("content_hash")),
             json::value_to<std::vector<std::string>>(root.at("warnings"))};
   } catch (const error&) {
     throw;
@@ -72,27 +74,38 @@ signature read_signature(const fs::path& path, const jit::Module& module, const 
     stack.insert(stack.end(), sig->example.begin(), sig->example.end());
     forward.checkAndNormalizeInputs(stack);
   } catch (const std::exception& e) {
-    throw load_error(path, fmt::format("has a signature that does not fit its forward: {}", brief_message(e)));
+    throw load_error(path,
+                     fmt::format("has a signature that does not fit its forward: {}", brief_message(e)));
   }
   if (sig->pipeline_cores != 1)
-    throw error{errc::unsupported_model,
-                fmt::format("'{}' was compiled with NeuronCore Pipeline for {} cores, which is not supported: compile it for "
-                            "one core", path.native(), sig->pipeline_cores)};
+    throw error{
+        errc::unsupported_model,
+        fmt::format(
+            "'{}' was compiled with NeuronCore Pipeline for {} cores, which is not supported: compile it for "
+            "one core",
+            path.native(), sig->pipeline_cores)};
   return std::move(*sig);
 }
 
-void check_hash(const fs::path& path, const manifest& made, const jit::Module& module, const std::string& signature_text) {
+void check_hash(const fs::path& path, const manifest& made, const jit::Module& module,
+                const std::string& signature_text) {
   if (const auto hash = content_hash(module, signature_text); hash != made.content_hash)
-    throw load_error(path, fmt::format("has the content hash {}, but {} was recorded: it was changed or damaged after it was "
-                                       "traced", hash, made.content_hash));
+    throw load_error(
+        path,
+        fmt::format("has the content hash {}, but {} was recorded: it was changed or damaged after it was "
+                    "traced",
+                    hash, made.content_hash));
 }
 
 compiled_model loaded(const fs::path& path, const load_options& options) {
   auto [module, manifest_text] = read_archive(path, options);
   if (!module.find_method("forward") || !module.hasattr(signature_attribute) ||
       !module.attr(signature_attribute).isString())
-    throw load_error(path, fmt::format("is plain TorchScript and was never traced by Ganglion: run `ganglion trace {} --input "
-                                       "SPEC --output OUT.pt`, or call ganglion::trace, first", path.native()));
+    throw load_error(
+        path,
+        fmt::format("is plain TorchScript and was never traced by Ganglion: run `ganglion trace {} --input "
+                    "SPEC --output OUT.pt`, or call ganglion::trace, first",
+                    path.native()));
   const auto text = module.attr(signature_attribute).toStringRef();
   auto sig = read_signature(path, module, text);
   manifest made;
@@ -102,10 +115,11 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
   }
   auto chosen = rebuild_program({module, sig, made.cast, {}}, made.recipe).value();
   chosen.measurements = made.measurements;
-  return compiled_model{assemble(module, std::move(sig), made.cast, std::move(chosen), std::move(made.warnings))};
+  return compiled_model{
+      assemble(module, std::move(sig), made.cast, std::move(chosen), std::move(made.warnings))};
 }
 
-}  // namespace
+} // namespace
 
 void save(const compiled_model& model, const fs::path& path) {
   const auto& state = model.internals();
@@ -135,4 +149,4 @@ jit::Module load_module(const fs::path& path, const load_options& options) {
   return read_archive(path, options).module;
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -75,8 +75,9 @@ void hash_attribute(hasher& hash, const std::string& name, const c10::IValue& va
   for (const auto& [child, inner] : attributes) hash_attribute(hash, child, inner);
 }
 
-/// Hashes a graph by its operators and who feeds whom. Values are numbered where they are made, and a constant counts
-/// where it is used: names and the places of constants change when code is written out and read again.
+/// Hashes a graph by its operators and who feeds whom. Values are numbered where they are made, and a
+/// constant counts where it is used: names and the places of constants change when code is written out and
+/// read again.
 class graph_hasher {
  public:
   explicit graph_hasher(hasher& hash) : hash_(hash) {}
@@ -111,7 +112,7 @@ class graph_hasher {
   std::unordered_map<const jit::Value*, std::uint64_t> numbers_;
 };
 
-}  // namespace
+} // namespace
 
 std::string content_hash(const jit::Module& source, const std::string& signature_text) {
   hasher hash;
@@ -123,4 +124,4 @@ std::string content_hash(const jit::Module& source, const std::string& signature
   return hash.hex();
 }
 
-}  // namespace ganglion
+} // namespace ganglion

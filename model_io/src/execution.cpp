@@ -19,7 +19,8 @@ namespace {
 std::vector<c10::IValue> default_arguments(const torch::jit::Module& program, std::size_t given) {
   std::vector<c10::IValue> values;
   const auto& arguments = program.get_method("forward").function().getSchema().arguments();
-  for (std::size_t i = given + 1; i < arguments.size(); ++i) values.push_back(arguments[i].default_value().value());
+  for (std::size_t i = given + 1; i < arguments.size(); ++i)
+    values.push_back(arguments[i].default_value().value());
   return values;
 }
 
@@ -29,7 +30,7 @@ std::vector<c10::IValue> with_dtype(std::vector<c10::IValue> leaves, at::ScalarT
   return leaves;
 }
 
-}  // namespace
+} // namespace
 
 execution::execution(const torch::jit::Module& program, const signature& sig, auto_cast cast)
     : sig_(sig),
@@ -41,11 +42,13 @@ execution::execution(const torch::jit::Module& program, const signature& sig, au
 c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
   const c10::InferenceMode guard;
   const quiet no_warnings;
-  auto arguments = sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
+  auto arguments =
+      sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
   torch::jit::Stack stack;
   stack.reserve(1 + arguments.size() + defaults_.size());
   stack.push_back(self_);
-  stack.insert(stack.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
+  stack.insert(stack.end(), std::make_move_iterator(arguments.begin()),
+               std::make_move_iterator(arguments.end()));
   stack.insert(stack.end(), defaults_.begin(), defaults_.end());
   function_.run(stack);
   return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
@@ -57,12 +60,13 @@ std::vector<const void*> execution::weight_storages() {
   if (auto& executor = function_.get_executor(); executor.isOptimized())
     for (const auto& [shapes, plan] : executor.getDebugState().execution_plans)
       for (auto& tensor : constant_tensors(*plan.graph)) tensors.push_back(std::move(tensor));
-  for (const auto& [name, tensor] : held_tensors(torch::jit::Module{self_.toObject()})) tensors.push_back(tensor);
+  for (const auto& [name, tensor] : held_tensors(torch::jit::Module{self_.toObject()}))
+    tensors.push_back(tensor);
 
   std::set<const void*> places;
   for (const auto& tensor : tensors) {
     if (!tensor.has_storage())
-      places.insert(tensor.unsafeGetTensorImpl());  // packed: only its wrapper is known
+      places.insert(tensor.unsafeGetTensorImpl()); // packed: only its wrapper is known
     else if (tensor.storage().nbytes() > 0)
       places.insert(tensor.storage().data());
   }
@@ -87,11 +91,12 @@ c10::IValue execution::with_compiled_dtypes(const c10::IValue& result) const {
   return with_leaves(result, leaves);
 }
 
-c10::IValue run_source(const torch::jit::Module& source, const signature& sig, const std::vector<c10::IValue>& leaves) {
+c10::IValue run_source(const torch::jit::Module& source, const signature& sig,
+                       const std::vector<c10::IValue>& leaves) {
   const c10::InferenceMode guard;
   const quiet no_warnings;
   auto module = source;
   return module.forward(arguments_from(sig, cloned(leaves)));
 }
 
-}  // namespace ganglion
+} // namespace ganglion

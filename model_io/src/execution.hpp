@@ -7,8 +7,8 @@
 
 namespace ganglion {
 
-/// A graph and executor of its own over a program's weights. It belongs to no compilation unit, so making one changes
-/// nothing that other threads see, and it leaves nothing behind. Keeps a reference to the signature.
+/// A graph and executor of its own over a program's weights. It belongs to no compilation unit, so making one
+/// changes nothing that other threads see, and it leaves nothing behind. Keeps a reference to the signature.
 class execution {
  public:
   execution(const torch::jit::Module& program, const signature& sig, auto_cast cast);
@@ -31,6 +31,7 @@ class execution {
 };
 
 /// Runs the source itself, likewise.
-c10::IValue run_source(const torch::jit::Module& source, const signature& sig, const std::vector<c10::IValue>& leaves);
+c10::IValue run_source(const torch::jit::Module& source, const signature& sig,
+                       const std::vector<c10::IValue>& leaves);
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -98,7 +98,8 @@ bool writes_inside(jit::Graph& graph, const jit::AliasDb& aliases, jit::Value* c
 }
 
 failure changes(const jit::Node* node) {
-  if (node->kind() != c10::prim::Constant) return {errc::unsupported_model, changes_attribute(node->s(c10::attr::name))};
+  if (node->kind() != c10::prim::Constant)
+    return {errc::unsupported_model, changes_attribute(node->s(c10::attr::name))};
   return {errc::unsupported_model, changes_attribute("(a constant of its code)")};
 }
 
@@ -108,7 +109,8 @@ void append_tensors(const c10::IValue& value, const std::string& name,
     const jit::Module module{value.toObject()};
     for (std::size_t slot = 0; slot < module.type()->numAttributes(); ++slot) {
       const auto& attribute = module.type()->getAttributeName(slot);
-      append_tensors(module._ivalue()->getSlot(slot), name.empty() ? attribute : name + "." + attribute, tensors);
+      append_tensors(module._ivalue()->getSlot(slot), name.empty() ? attribute : name + "." + attribute,
+                     tensors);
     }
     return;
   }
@@ -117,11 +119,13 @@ void append_tensors(const c10::IValue& value, const std::string& name,
       tensors.emplace_back(std::move(leaf.path), leaf.value.toTensor());
 }
 
-}  // namespace
+} // namespace
 
 std::string changes_attribute(const std::string& name) {
-  return fmt::format("the module changes its own attribute {}: its answers would depend on earlier calls, and its copies "
-                     "on the cores would drift apart", name);
+  return fmt::format(
+      "the module changes its own attribute {}: its answers would depend on earlier calls, and its copies "
+      "on the cores would drift apart",
+      name);
 }
 
 expected<graph_facts> check_graph(const jit::Module& source) {
@@ -133,17 +137,21 @@ expected<graph_facts> check_graph(const jit::Module& source) {
     const auto kind = node->kind();
     if (kind == c10::prim::SetAttr)
       found = changes(node);
-    else if ((kind == c10::prim::GetAttr || kind == c10::prim::Constant) && aliases.hasWriters(node->output()))
+    else if ((kind == c10::prim::GetAttr || kind == c10::prim::Constant) &&
+             aliases.hasWriters(node->output()))
       found = changes(node);
     else if (trains(node))
-      found = failure{errc::unsupported_model,
-                      fmt::format("the module has training wired into its graph: {} is called with training on; trace "
-                                  "or script it in eval mode", node->kind().toQualString())};
+      found = failure{
+          errc::unsupported_model,
+          fmt::format("the module has training wired into its graph: {} is called with training on; trace "
+                      "or script it in eval mode",
+                      node->kind().toQualString())};
   });
   if (found) return *found;
   graph_facts facts;
   for (jit::Value* input : graph->inputs().slice(1))
-    facts.writes_inputs = facts.writes_inputs || aliases.hasWriters(input) || writes_inside(*graph, aliases, input);
+    facts.writes_inputs =
+        facts.writes_inputs || aliases.hasWriters(input) || writes_inside(*graph, aliases, input);
   return facts;
 }
 
@@ -157,14 +165,17 @@ std::vector<at::Tensor> constant_tensors(const jit::Graph& graph) {
   std::vector<at::Tensor> tensors;
   each_node(graph.block(), [&](const jit::Node* node) {
     // A constant, or one of the kinds that hold packed weights.
-    if (!node->hasAttribute(c10::attr::value) || node->outputs().size() != 1 || node->output()->uses().empty()) return;
+    if (!node->hasAttribute(c10::attr::value) || node->outputs().size() != 1 ||
+        node->output()->uses().empty())
+      return;
     if (node->kindOf(c10::attr::value) == jit::AttributeKind::t)
       tensors.push_back(node->t(c10::attr::value));
     else if (const auto value = jit::toIValue(node->output()))
       for (auto& leaf : leaves_of(*value))
-        if (leaf.value.isTensor() && leaf.value.toTensor().defined()) tensors.push_back(leaf.value.toTensor());
+        if (leaf.value.isTensor() && leaf.value.toTensor().defined())
+          tensors.push_back(leaf.value.toTensor());
   });
   return tensors;
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -15,8 +15,8 @@ struct graph_facts {
   bool writes_inputs = false;
 };
 
-/// Looks for what cannot be compiled: a forward that changes its own attributes, or has training wired into it.
-/// Code that eval mode never reaches does not count. Errors: `unsupported_model`.
+/// Looks for what cannot be compiled: a forward that changes its own attributes, or has training wired into
+/// it. Code that eval mode never reaches does not count. Errors: `unsupported_model`.
 expected<graph_facts> check_graph(const torch::jit::Module& source);
 
 /// The sentence that refuses a module for changing an attribute.
@@ -28,4 +28,4 @@ std::vector<std::pair<std::string, at::Tensor>> held_tensors(const torch::jit::M
 /// The tensor constants that a graph uses, in its inner blocks too.
 std::vector<at::Tensor> constant_tensors(const torch::jit::Graph& graph);
 
-}  // namespace ganglion
+} // namespace ganglion

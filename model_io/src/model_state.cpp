@@ -9,9 +9,9 @@ namespace ganglion {
 
 namespace {
 
-/// The distinct storages among the program's constants, since that is where freezing puts the weights; a packed (opaque)
-/// tensor counts with its elements. A program that was not frozen has its weights in the module instead. Operators that
-/// keep packed copies inside of an object of theirs are not seen.
+/// The distinct storages among the program's constants, since that is where freezing puts the weights; a
+/// packed (opaque) tensor counts with its elements. A program that was not frozen has its weights in the
+/// module instead. Operators that keep packed copies inside of an object of theirs are not seen.
 std::size_t weight_bytes_of(const torch::jit::Module& program) {
   std::map<const void*, std::size_t> storages;
   const auto add = [&](const at::Tensor& tensor) {
@@ -27,10 +27,11 @@ std::size_t weight_bytes_of(const torch::jit::Module& program) {
   return bytes;
 }
 
-}  // namespace
+} // namespace
 
-std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig, auto_cast cast,
-                                                      program chosen, std::vector<std::string> warnings) {
+std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig,
+                                                      auto_cast cast, program chosen,
+                                                      std::vector<std::string> warnings) {
   static std::atomic<std::uint64_t> next_id{1};
   const auto text = to_json(sig);
   auto state = std::make_shared<compiled_model::state>();
@@ -60,4 +61,4 @@ std::size_t compiled_model::weight_bytes() const { return state_->weight_bytes; 
 std::uint64_t compiled_model::id() const { return state_->id; }
 const torch::jit::Module& compiled_model::source() const { return state_->source; }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -24,11 +24,12 @@ struct compiled_model::state {
 inline constexpr const char* signature_attribute = "ganglion_signature";
 
 /// Puts a model together. The source gets the signature as an attribute, so it must be the caller's own.
-std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig, auto_cast cast,
-                                                      program chosen, std::vector<std::string> warnings);
+std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig,
+                                                      auto_cast cast, program chosen,
+                                                      std::vector<std::string> warnings);
 
-/// The hash of weights, code and signature, in hex. It does not depend on how values are named or constants placed in the
-/// code, so it outlives saving and loading.
+/// The hash of weights, code and signature, in hex. It does not depend on how values are named or constants
+/// placed in the code, so it outlives saving and loading.
 std::string content_hash(const torch::jit::Module& source, const std::string& signature_text);
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -13,7 +13,7 @@ void append_tensors(const c10::IValue& tree, std::string_view root, std::vector<
     if (leaf.value.isTensor()) specs.push_back(spec_of(leaf.value.toTensor(), std::move(leaf.path)));
 }
 
-}  // namespace
+} // namespace
 
 at::Tensor placeholder(at::ScalarType dtype, at::IntArrayRef shape) {
   return at::zeros({}, at::TensorOptions{}.dtype(dtype)).expand(shape);
@@ -33,8 +33,9 @@ c10::IValue with_placeholders(const c10::IValue& tree) {
 void name_tensors(signature& sig) {
   sig.inputs.clear();
   sig.outputs.clear();
-  for (std::size_t i = 0; i < sig.example.size(); ++i) append_tensors(sig.example[i], sig.argument_names[i], sig.inputs);
+  for (std::size_t i = 0; i < sig.example.size(); ++i)
+    append_tensors(sig.example[i], sig.argument_names[i], sig.inputs);
   append_tensors(sig.result, "output", sig.outputs);
 }
 
-}  // namespace ganglion
+} // namespace ganglion

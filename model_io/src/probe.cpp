@@ -27,15 +27,15 @@ std::string sizes_disagree(const signature& sig) {
     if (input.shape.empty()) continue;
     if (!first) first = &input;
     if (input.shape[0] != first->shape[0])
-      return fmt::format("the inputs {} and {} have the sizes {} and {} at dim 0", first->name, input.name, first->shape[0],
-                         input.shape[0]);
+      return fmt::format("the inputs {} and {} have the sizes {} and {} at dim 0", first->name, input.name,
+                         first->shape[0], input.shape[0]);
   }
   if (!first) return "no input has a dimension";
   for (const auto& output : sig.outputs) {
     if (output.shape.empty()) return fmt::format("the output {} has no dimension", output.name);
     if (output.shape[0] != first->shape[0])
-      return fmt::format("the output {} has the size {} at dim 0, but the inputs have {}", output.name, output.shape[0],
-                         first->shape[0]);
+      return fmt::format("the output {} has the size {} at dim 0, but the inputs have {}", output.name,
+                         output.shape[0], first->shape[0]);
   }
   return {};
 }
@@ -57,7 +57,11 @@ std::set<std::int64_t> rows_to_try(std::int64_t batch) {
 class probe {
  public:
   probe(const torch::jit::Module& source, const signature& sig)
-      : source_(source), sig_(sig), batch_(batch_of(sig)), base_(made_leaves(sig, base_seed)), expected_(outputs(base_)) {
+      : source_(source),
+        sig_(sig),
+        batch_(batch_of(sig)),
+        base_(made_leaves(sig, base_seed)),
+        expected_(outputs(base_)) {
     for (const auto& output : expected_) magnitudes_.push_back(compare(output, output)->magnitude);
   }
 
@@ -78,13 +82,15 @@ class probe {
 
   std::string sizes_changed(const std::vector<at::Tensor>& given) const {
     if (given.size() != sig_.outputs.size())
-      return fmt::format("the number of its outputs depends on the values: {} for the example, {} for other rows",
-                         sig_.outputs.size(), given.size());
+      return fmt::format(
+          "the number of its outputs depends on the values: {} for the example, {} for other rows",
+          sig_.outputs.size(), given.size());
     for (std::size_t i = 0; i < given.size(); ++i)
       if (given[i].sizes() != at::IntArrayRef{sig_.outputs[i].shape})
-        return fmt::format("the size of the output {} depends on the values: {} for the example, {} for other rows",
-                           sig_.outputs[i].name, to_string(sig_.outputs[i]),
-                           to_string(given[i].scalar_type(), given[i].sizes()));
+        return fmt::format(
+            "the size of the output {} depends on the values: {} for the example, {} for other rows",
+            sig_.outputs[i].name, to_string(sig_.outputs[i]),
+            to_string(given[i].scalar_type(), given[i].sizes()));
     return {};
   }
 
@@ -100,26 +106,33 @@ class probe {
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].select(0, row), given[i].select(0, row)))
-        return fmt::format("the output {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
-                           "were replaced)", sig_.outputs[i].name, row, batch_, *change);
+        return fmt::format(
+            "the output {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
+            "were replaced)",
+            sig_.outputs[i].name, row, batch_, *change);
     return {};
   }
 
   /// Moves every row on by one place: all that a row may notice is where it stands.
   std::string position_matters() const {
-    const auto given = outputs(with_rows_changed(base_, [](std::size_t, const at::Tensor& t) { return t.roll(1, 0); }));
+    const auto given =
+        outputs(with_rows_changed(base_, [](std::size_t, const at::Tensor& t) { return t.roll(1, 0); }));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].roll(1, 0), given[i]))
-        return fmt::format("the output {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
-                           "were moved by one)", sig_.outputs[i].name, *change);
+        return fmt::format(
+            "the output {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
+            "were moved by one)",
+            sig_.outputs[i].name, *change);
     return {};
   }
 
   /// By how much, where it is more than rounding; judged by the magnitude of the whole output.
-  std::optional<double> changed(std::size_t output, const at::Tensor& reference, const at::Tensor& given) const {
+  std::optional<double> changed(std::size_t output, const at::Tensor& reference,
+                                const at::Tensor& given) const {
     const auto difference = compare(reference, given);
-    if (difference && difference->largest <= rounding_tolerance(reference.scalar_type(), magnitudes_[output])) return {};
+    if (difference && difference->largest <= rounding_tolerance(reference.scalar_type(), magnitudes_[output]))
+      return {};
     return difference ? difference->largest : 0;
   }
 
@@ -131,7 +144,7 @@ class probe {
   std::vector<double> magnitudes_;
 };
 
-}  // namespace
+} // namespace
 
 std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
   if (auto reason = sizes_disagree(sig); !reason.empty()) return reason;
@@ -143,4 +156,4 @@ std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
   }
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -15,9 +15,11 @@
 #include <fmt/ranges.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <limits>
+#include <memory>
 #include <optional>
 
 namespace ganglion {
@@ -28,7 +30,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr double bf16_tolerance = 5e-2;
-/// The executor changes a graph after its first runs, so each input runs this often before a program counts as right.
+/// The executor changes a graph after its first runs, so each input runs this often before a program counts
+/// as right.
 constexpr int runs_each = 3;
 
 std::string_view suffix(auto_cast cast) { return cast == auto_cast::bf16 ? "+bf16" : ""; }
@@ -45,7 +48,7 @@ jit::Module built(const program_request& request, std::string_view kind) {
   return kind == "optimized" ? jit::optimize_for_inference(frozen) : frozen;
 }
 
-// --- comparing -------------------------------------------------------------------------------------------------------
+// --- comparing -------------------------------------------------------------------------------------------
 
 /// Inputs of several scales with the source's answers to them.
 struct reference {
@@ -76,6 +79,7 @@ std::vector<reference> references(const program_request& request) {
 /// What one program did.
 struct trial {
   jit::Module module;
+  std::unique_ptr<execution> run;
   double deviation = 0;
   double seconds = std::numeric_limits<double>::infinity();
   std::string rejected;
@@ -91,7 +95,8 @@ std::string too_far(const at::Tensor& wanted, const at::Tensor& given, auto_cast
     if (!wanted.is_floating_point()) return {};
     result.deviation = std::max(result.deviation, difference->relative);
     if (difference->relative <= bf16_tolerance) return {};
-    return fmt::format("relative deviation {:.2g}, but at most {:.2g} is allowed", difference->relative, bf16_tolerance);
+    return fmt::format("relative deviation {:.2g}, but at most {:.2g} is allowed", difference->relative,
+                       bf16_tolerance);
   }
   result.deviation = std::max(result.deviation, difference->largest);
   const auto allowed = rounding_tolerance(wanted.scalar_type(), difference->magnitude);
@@ -104,7 +109,8 @@ std::string too_far(const c10::IValue& wanted, const c10::IValue& given, auto_ca
   const auto a = leaves_of(wanted), b = leaves_of(given);
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i].value.isTensor()) {
-      if (auto reason = too_far(a[i].value.toTensor(), b[i].value.toTensor(), cast, result); !reason.empty()) return reason;
+      if (auto reason = too_far(a[i].value.toTensor(), b[i].value.toTensor(), cast, result); !reason.empty())
+        return reason;
     } else if (!equal_leaves(a[i].value, b[i].value)) {
       return fmt::format("an output is {} instead of {}", leaf_text(b[i].value), leaf_text(a[i].value));
     }
@@ -119,42 +125,48 @@ void verify(execution& run, const std::vector<reference>& references, auto_cast 
       if (result.rejected = too_far(answer, run.run(leaves), cast, result); !result.rejected.empty()) return;
 }
 
-double best_seconds(execution& run, const std::vector<c10::IValue>& leaves) {
-  using clock = std::chrono::steady_clock;
-  auto best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < 3; ++i) {
-    const auto begin = clock::now();
-    run.run(leaves);
-    best = std::min(best, std::chrono::duration<double>(clock::now() - begin).count());
-  }
-  return best;
-}
-
-trial tried(const program_request& request, const std::vector<reference>& references, std::string_view kind, bool timed) {
+trial tried(const program_request& request, const std::vector<reference>& references, std::string_view kind) {
   const quiet guard;
   trial result;
   try {
     result.module = built(request, kind);
-    execution run{result.module, request.sig, request.cast};
-    verify(run, references, request.cast, result);
-    if (timed && result.rejected.empty()) result.seconds = best_seconds(run, references[0].leaves);
+    result.run = std::make_unique<execution>(result.module, request.sig, request.cast);
+    verify(*result.run, references, request.cast, result);
   } catch (const std::exception& e) {
     result.rejected = brief_message(e);
   }
   return result;
 }
 
-// --- choosing --------------------------------------------------------------------------------------------------------
+/// The best of several runs of each program that is right, in turns, so that what else the machine does meets
+/// all alike.
+void measure(std::vector<std::pair<std::string, trial>>& trials, const std::vector<c10::IValue>& leaves) {
+  using clock = std::chrono::steady_clock;
+  constexpr int runs = 3;
+  for (int i = 0; i < runs; ++i)
+    for (auto& [recipe, candidate] : trials) {
+      if (!candidate.rejected.empty()) continue;
+      const auto begin = clock::now();
+      candidate.run->run(leaves);
+      candidate.seconds =
+          std::min(candidate.seconds, std::chrono::duration<double>(clock::now() - begin).count());
+    }
+}
 
-/// Does `work` on a thread of its own with one intra-op thread: programs are compared as a core will run them, and the
-/// caller's own setting stays as it is.
+// --- choosing --------------------------------------------------------------------------------------------
+
+/// Does `work` on a thread of its own with one intra-op thread: programs are compared as a core will run
+/// them, and the caller's own setting stays as it is.
 template <class Work>
 auto on_one_thread(Work work) {
-  return std::async(std::launch::async, [&] {
-    at::get_num_threads();  // ATen sets up this thread's number on the first such call, and would overwrite ours later
-    omp_set_num_threads(1);
-    return work();
-  }).get();
+  return std::async(std::launch::async,
+                    [&] {
+                      at::get_num_threads(); // ATen sets up this thread's number on the first such call, and
+                                             // would overwrite ours later
+                      omp_set_num_threads(1);
+                      return work();
+                    })
+      .get();
 }
 
 json::object record_of(const trial& result) {
@@ -163,8 +175,9 @@ json::object record_of(const trial& result) {
 }
 
 failure none_right(auto_cast cast, const std::vector<std::string>& reasons) {
-  return {errc::unsupported_model, fmt::format("the model cannot run in {}: {}", cast == auto_cast::bf16 ? "bf16" : "fp32",
-                                               fmt::join(reasons, "; "))};
+  return {errc::unsupported_model,
+          fmt::format("the model cannot run in {}: {}", cast == auto_cast::bf16 ? "bf16" : "fp32",
+                      fmt::join(reasons, "; "))};
 }
 
 /// The first of the kinds that is right. The source itself is right by definition, but not when it is cast.
@@ -173,10 +186,11 @@ expected<program> first_right(const program_request& request, const std::vector<
   std::vector<std::string> reasons;
   for (const auto kind : kinds) {
     const auto exact = kind == "as_is" && request.cast == auto_cast::none;
-    auto result = exact ? trial{request.source} : tried(request, references, kind, false);
+    auto result = exact ? trial{.module = request.source} : tried(request, references, kind);
     if (result.rejected.empty()) {
       program chosen{std::move(result.module), fmt::format("{}{}", kind, suffix(request.cast))};
-      for (const auto& reason : reasons) chosen.warnings.push_back(fmt::format("a program was not used: {}", reason));
+      for (const auto& reason : reasons)
+        chosen.warnings.push_back(fmt::format("a program was not used: {}", reason));
       return chosen;
     }
     reasons.push_back(fmt::format("{}{}: {}", kind, suffix(request.cast), result.rejected));
@@ -185,41 +199,43 @@ expected<program> first_right(const program_request& request, const std::vector<
 }
 
 expected<program> fastest_right(const program_request& request, const std::vector<reference>& references) {
+  std::vector<std::pair<std::string, trial>> trials;
+  for (const std::string_view kind : {"optimized", "frozen"})
+    trials.emplace_back(fmt::format("{}{}", kind, suffix(request.cast)), tried(request, references, kind));
+  measure(trials, references[0].leaves);
+
   std::vector<std::string> reasons;
   json::object measurements;
-  std::optional<program> best;
-  double best_time = std::numeric_limits<double>::infinity();
-  for (const std::string_view kind : {"optimized", "frozen"}) {
-    auto result = tried(request, references, kind, true);
-    const auto recipe = fmt::format("{}{}", kind, suffix(request.cast));
-    measurements[recipe] = record_of(result);
-    if (!result.rejected.empty()) {
-      reasons.push_back(fmt::format("{}: {}", recipe, result.rejected));
-    } else if (result.seconds < best_time) {
-      best_time = result.seconds;
-      best = program{std::move(result.module), recipe};
-    }
+  for (const auto& [recipe, candidate] : trials) {
+    measurements[recipe] = record_of(candidate);
+    if (!candidate.rejected.empty()) reasons.push_back(fmt::format("{}: {}", recipe, candidate.rejected));
   }
-  if (!best) {
-    auto last = first_right(request, references, {"as_is"});
-    if (!last) return none_right(request.cast, reasons);
-    best = std::move(*last);
-    best->warnings.push_back(fmt::format("the module runs as it is, for no program matched it: {}", fmt::join(reasons, "; ")));
+  auto& [recipe, fastest] = *std::min_element(trials.begin(), trials.end(), [](const auto& a, const auto& b) {
+    return a.second.seconds < b.second.seconds;
+  });
+  expected<program> chosen = program{fastest.module, recipe};
+  if (reasons.size() == trials.size()) {
+    chosen = first_right(request, references, {"as_is"});
+    if (!chosen) return none_right(request.cast, reasons);
+    chosen->warnings.push_back(
+        fmt::format("the module runs as it is, for no program matched it: {}", fmt::join(reasons, "; ")));
   }
-  best->measurements = json::serialize(measurements);
-  return std::move(*best);
+  chosen->measurements = json::serialize(measurements);
+  return chosen;
 }
 
-/// What remains where the source refuses every input that could be made: no program could be compared with it.
+/// What remains where the source refuses every input that could be made: no program could be compared with
+/// it.
 expected<program> unchecked(const program_request& request) {
   auto last = first_right(request, {}, {"as_is"});
   if (last)
-    last->warnings.push_back("the module fails on inputs that were made from its example's range, so no program could be "
-                             "compared with it, and it runs as it is");
+    last->warnings.push_back(
+        "the module fails on inputs that were made from its example's range, so no program could be "
+        "compared with it, and it runs as it is");
   return last;
 }
 
-}  // namespace
+} // namespace
 
 expected<program> choose_program(const program_request& request, bool tune) {
   const auto all = references(request);
@@ -239,4 +255,4 @@ expected<program> rebuild_program(const program_request& request, const std::str
   return first_right(request, all, kinds);
 }
 
-}  // namespace ganglion
+} // namespace ganglion

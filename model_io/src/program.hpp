@@ -27,12 +27,13 @@ struct program_request {
   std::vector<c10::IValue> example_leaves;
 };
 
-/// Builds the programs and takes the fastest that is right, or without `tune` the frozen one. Where none is right the
-/// source itself is the program. Errors: `unsupported_model` where bf16 is too coarse for the model.
+/// Builds the programs and takes the fastest that is right, or without `tune` the frozen one. Where none is
+/// right the source itself is the program. Errors: `unsupported_model` where bf16 is too coarse for the
+/// model.
 expected<program> choose_program(const program_request& request, bool tune);
 
-/// Builds the program of a recipe and checks it anew; falls back to simpler ones with a warning. An empty recipe stands
-/// for the best that is right. Errors: as above.
+/// Builds the program of a recipe and checks it anew; falls back to simpler ones with a warning. An empty
+/// recipe stands for the best that is right. Errors: as above.
 expected<program> rebuild_program(const program_request& request, const std::string& recipe);
 
-}  // namespace ganglion
+} // namespace ganglion

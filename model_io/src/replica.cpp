@@ -54,7 +54,8 @@ std::string brief_message(const std::exception& e) {
   std::string_view rest{text};
   // TorchScript puts its own traceback before the message.
   constexpr std::string_view marker = "\nRuntimeError: ";
-  if (const auto at = rest.rfind(marker); rest.find("Traceback of TorchScript") != rest.npos && at != rest.npos)
+  if (const auto at = rest.rfind(marker);
+      rest.find("Traceback of TorchScript") != rest.npos && at != rest.npos)
     rest.remove_prefix(at + marker.size());
   constexpr std::string_view blank = " \t\r\n";
   rest.remove_prefix(std::min(rest.find_first_not_of(blank), rest.size()));
@@ -63,4 +64,4 @@ std::string brief_message(const std::exception& e) {
   return rest.empty() ? "no message" : std::string{rest};
 }
 
-}  // namespace ganglion
+} // namespace ganglion

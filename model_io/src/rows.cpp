@@ -11,7 +11,8 @@ namespace ganglion {
 
 namespace {
 
-at::Tensor made_tensor(const tensor_spec& spec, const value_range& range, const at::Generator& generator, double scale) {
+at::Tensor made_tensor(const tensor_spec& spec, const value_range& range, const at::Generator& generator,
+                       double scale) {
   if (spec.dtype == at::kBool) return at::randint(0, 2, spec.shape, generator).to(at::kBool);
   if (c10::isIntegralType(spec.dtype, false)) {
     const auto low = static_cast<std::int64_t>(range.low);
@@ -20,10 +21,11 @@ at::Tensor made_tensor(const tensor_spec& spec, const value_range& range, const 
   }
   const auto deviation = range.deviation > 0 ? range.deviation : 1.0;
   const auto wide = c10::isComplexType(spec.dtype) ? at::kComplexDouble : at::kDouble;
-  return ((at::randn(spec.shape, generator, at::TensorOptions{wide}) * deviation + range.mean) * scale).to(spec.dtype);
+  return ((at::randn(spec.shape, generator, at::TensorOptions{wide}) * deviation + range.mean) * scale)
+      .to(spec.dtype);
 }
 
-}  // namespace
+} // namespace
 
 value_range range_of(const at::Tensor& tensor) {
   if (tensor.is_complex()) return {};
@@ -57,7 +59,8 @@ std::vector<c10::IValue> cloned(std::vector<c10::IValue> leaves) {
 }
 
 std::optional<deviation> compare(const at::Tensor& reference, const at::Tensor& given) {
-  if (reference.scalar_type() != given.scalar_type() || reference.sizes() != given.sizes()) return std::nullopt;
+  if (reference.scalar_type() != given.scalar_type() || reference.sizes() != given.sizes())
+    return std::nullopt;
   if (reference.numel() == 0) return deviation{};
   const auto wide = reference.is_complex() ? at::kComplexDouble : at::kDouble;
   const auto a = reference.to(wide), b = given.to(wide);
@@ -75,13 +78,17 @@ std::optional<deviation> compare(const at::Tensor& reference, const at::Tensor& 
 double rounding_tolerance(at::ScalarType dtype, double magnitude) {
   switch (dtype) {
     case at::kFloat:
-    case at::kComplexFloat: return 1e-4 * magnitude;
+    case at::kComplexFloat:
+      return 1e-4 * magnitude;
     case at::kDouble:
-    case at::kComplexDouble: return 1e-8 * magnitude;
+    case at::kComplexDouble:
+      return 1e-8 * magnitude;
     case at::kHalf:
-    case at::kBFloat16: return 2e-2 * magnitude;
-    default: return 0;
+    case at::kBFloat16:
+      return 2e-2 * magnitude;
+    default:
+      return 0;
   }
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -9,10 +9,12 @@ namespace ganglion {
 /// The range of a tensor's finite values.
 value_range range_of(const at::Tensor& tensor);
 
-/// The leaves of arguments like the example's: tensors made from the ranges, floats times `scale`; all else as it is.
+/// The leaves of arguments like the example's: tensors made from the ranges, floats times `scale`; all else
+/// as it is.
 std::vector<c10::IValue> made_leaves(const signature& sig, std::uint64_t seed, double scale = 1);
 
-/// The same leaves with `change` applied to every tensor of at least one dimension; 0-dimensional ones are kept.
+/// The same leaves with `change` applied to every tensor of at least one dimension; 0-dimensional ones are
+/// kept.
 template <class Change>
 std::vector<c10::IValue> with_rows_changed(std::vector<c10::IValue> leaves, Change change) {
   for (std::size_t i = 0; i < leaves.size(); ++i)
@@ -33,8 +35,9 @@ struct deviation {
 /// NaN equals NaN. Nothing where dtype or sizes differ.
 std::optional<deviation> compare(const at::Tensor& reference, const at::Tensor& given);
 
-/// The largest absolute difference that rounding may leave between two ways of computing a tensor of a magnitude. It is
-/// relative throughout: deep models without training give outputs so small that any absolute allowance hides an error.
+/// The largest absolute difference that rounding may leave between two ways of computing a tensor of a
+/// magnitude. It is relative throughout: deep models without training give outputs so small that any absolute
+/// allowance hides an error.
 double rounding_tolerance(at::ScalarType dtype, double magnitude);
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -21,7 +21,9 @@ bool is_leaf(const c10::IValue& value) { return value.isTensor() || node_kind_of
 /// The leaves as `leaves_of` orders them, without the paths that only a message needs.
 void collect(const c10::IValue& tree, std::vector<c10::IValue>& leaves) {
   switch (node_kind_of(tree)) {
-    case node_kind::leaf: leaves.push_back(tree); break;
+    case node_kind::leaf:
+      leaves.push_back(tree);
+      break;
     case node_kind::tuple:
       for (const auto& element : tree.toTupleRef().elements()) collect(element, leaves);
       break;
@@ -46,7 +48,8 @@ failure wrong_spec(const tensor_spec& compiled, const at::Tensor& given, std::in
 }
 
 bool fits(const tensor_spec& compiled, const at::Tensor& given, std::int64_t axis) {
-  if (given.scalar_type() != compiled.dtype || given.dim() != static_cast<std::int64_t>(compiled.shape.size()))
+  if (given.scalar_type() != compiled.dtype ||
+      given.dim() != static_cast<std::int64_t>(compiled.shape.size()))
     return false;
   const auto sizes = given.sizes();
   for (std::size_t d = 0; d < sizes.size(); ++d)
@@ -64,7 +67,8 @@ class tensor_check {
     const auto& compiled = sig_.inputs[index];
     if (!tensor.defined()) return mismatch(fmt::format("input {} is an undefined tensor", compiled.name));
     if (!tensor.device().is_cpu())
-      return mismatch(fmt::format("input {} is on {}: move it to the CPU first", compiled.name, tensor.device().str()));
+      return mismatch(
+          fmt::format("input {} is on {}: move it to the CPU first", compiled.name, tensor.device().str()));
     if (tensor.layout() != at::kStrided)
       return mismatch(fmt::format("input {} has the layout {}: make it dense first", compiled.name,
                                   c10::str(tensor.layout())));
@@ -83,9 +87,10 @@ class tensor_check {
       rows_ = rows;
       first_ = index;
     } else if (rows_ != rows) {
-      return mismatch(fmt::format("input {} has {} rows along dim {}, but input {} has {}: all inputs are scattered "
-                                  "together", sig_.inputs[first_].name, rows_, rule_.dim, sig_.inputs[index].name,
-                                  rows));
+      return mismatch(
+          fmt::format("input {} has {} rows along dim {}, but input {} has {}: all inputs are scattered "
+                      "together",
+                      sig_.inputs[first_].name, rows_, rule_.dim, sig_.inputs[index].name, rows));
     }
     return {};
   }
@@ -99,11 +104,12 @@ class tensor_check {
 
 failure dim_out_of_range(std::string_view what, const tensor_spec& spec, std::int64_t dim) {
   const auto rank = spec.shape.size();
-  return {errc::dim_out_of_range, fmt::format("dim {} is out of range for {} {}, which is {}: give {} to {}", dim, what,
-                                              spec.name, to_string(spec), -static_cast<std::int64_t>(rank), rank - 1)};
+  return {errc::dim_out_of_range,
+          fmt::format("dim {} is out of range for {} {}, which is {}: give {} to {}", dim, what, spec.name,
+                      to_string(spec), -static_cast<std::int64_t>(rank), rank - 1)};
 }
 
-}  // namespace
+} // namespace
 
 std::optional<std::int64_t> normalized_dim(std::int64_t dim, std::int64_t rank) {
   if (dim < -rank || dim >= rank) return std::nullopt;
@@ -127,16 +133,18 @@ expected<scatter_rule> make_scatter_rule(const signature& sig, std::int64_t dim)
       first = &input;
       rule.compiled_size = size;
     } else if (size != rule.compiled_size) {
-      return mismatch(fmt::format("inputs {} and {} were compiled as {} and {}: their sizes along dim {} are {} and {}, "
-                                  "but all inputs are scattered together", first->name, input.name, to_string(*first),
-                                  to_string(input), dim, rule.compiled_size, size));
+      return mismatch(fmt::format(
+          "inputs {} and {} were compiled as {} and {}: their sizes along dim {} are {} and {}, "
+          "but all inputs are scattered together",
+          first->name, input.name, to_string(*first), to_string(input), dim, rule.compiled_size, size));
     }
     rule.axis.push_back(*axis);
     rule.is_batch_dim = rule.is_batch_dim && *axis == 0;
   }
   if (!first)
-    return failure{errc::dim_out_of_range,
-                   fmt::format("dim {} is out of range: no input of the model has a dimension to scatter along", dim)};
+    return failure{
+        errc::dim_out_of_range,
+        fmt::format("dim {} is out of range: no input of the model has a dimension to scatter along", dim)};
   for (const auto& output : sig.outputs) {
     const auto axis = normalized_dim(dim, static_cast<std::int64_t>(output.shape.size()));
     if (!axis && !output.shape.empty()) return dim_out_of_range("output", output, dim);
@@ -149,8 +157,8 @@ expected<scatter_rule> make_scatter_rule(const signature& sig, std::int64_t dim)
 expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& rule,
                                       const std::vector<c10::IValue>& inputs) {
   if (inputs.size() != sig.example.size())
-    return mismatch(fmt::format("the model was compiled for {} inputs ({}), but {} were given", sig.example.size(),
-                                fmt::join(sig.argument_names, ", "), inputs.size()));
+    return mismatch(fmt::format("the model was compiled for {} inputs ({}), but {} were given",
+                                sig.example.size(), fmt::join(sig.argument_names, ", "), inputs.size()));
   checked_inputs checked;
   checked.leaves.reserve(std::max(inputs.size(), sig.inputs.size()));
   tensor_check check{sig, rule};
@@ -188,4 +196,4 @@ std::vector<c10::IValue> arguments_from(const signature& sig, const std::vector<
   return arguments;
 }
 
-}  // namespace ganglion
+} // namespace ganglion

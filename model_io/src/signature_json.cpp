@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::int64_t signature_version = 1;
 
-// --- writing ---------------------------------------------------------------------------------------------------------
+// --- writing ---------------------------------------------------------------------------------------------
 
 // As text, since JSON has neither an infinity nor a NaN; the shortest form that reads back the same.
 json::string float_text(double value) { return json::string{fmt::format("{}", value)}; }
@@ -33,7 +33,8 @@ json::array array_of(const List& list, Convert convert) {
 }
 
 json::object write_tensor(const at::Tensor& tensor) {
-  return {{"dtype", dtype_name(tensor.scalar_type())}, {"shape", json::array(tensor.sizes().begin(), tensor.sizes().end())}};
+  return {{"dtype", dtype_name(tensor.scalar_type())},
+          {"shape", json::array(tensor.sizes().begin(), tensor.sizes().end())}};
 }
 
 json::object write_leaf(const c10::IValue& value) {
@@ -46,25 +47,30 @@ json::object write_leaf(const c10::IValue& value) {
   const auto elements = value.toListRef();
   if (value.isIntList()) return {{"ints", array_of(elements, [](const auto& e) { return e.toInt(); })}};
   if (value.isBoolList()) return {{"bools", array_of(elements, [](const auto& e) { return e.toBool(); })}};
-  if (value.isDoubleList()) return {{"floats", array_of(elements, [](const auto& e) { return float_text(e.toDouble()); })}};
+  if (value.isDoubleList())
+    return {{"floats", array_of(elements, [](const auto& e) { return float_text(e.toDouble()); })}};
   return {{"strings", array_of(elements, [](const auto& e) { return json::string{e.toStringRef()}; })}};
 }
 
 json::object write(const c10::IValue& tree) {
   switch (node_kind_of(tree)) {
-    case node_kind::leaf: break;
-    case node_kind::tuple: return {{"tuple", array_of(tree.toTupleRef().elements(), write)}};
-    case node_kind::list: return {{"list", array_of(tree.toListRef(), write)}};
+    case node_kind::leaf:
+      break;
+    case node_kind::tuple:
+      return {{"tuple", array_of(tree.toTupleRef().elements(), write)}};
+    case node_kind::list:
+      return {{"list", array_of(tree.toListRef(), write)}};
     case node_kind::dict: {
       json::array entries;
-      for (const auto& entry : tree.toGenericDict()) entries.push_back(json::array{write(entry.key()), write(entry.value())});
+      for (const auto& entry : tree.toGenericDict())
+        entries.push_back(json::array{write(entry.key()), write(entry.value())});
       return {{"dict", std::move(entries)}};
     }
   }
   return write_leaf(tree);
 }
 
-// --- reading ---------------------------------------------------------------------------------------------------------
+// --- reading ---------------------------------------------------------------------------------------------
 
 struct unreadable : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -83,19 +89,22 @@ at::Tensor read_tensor(const json::object& tensor) {
   const std::string_view name = tensor.at("dtype").as_string();
   const auto shape = json::value_to<std::vector<std::int64_t>>(tensor.at("shape"));
   for (int i = 0; i < static_cast<int>(at::ScalarType::NumOptions); ++i)
-    if (const auto dtype = static_cast<at::ScalarType>(i); dtype != at::ScalarType::Undefined && dtype_name(dtype) == name) {
+    if (const auto dtype = static_cast<at::ScalarType>(i);
+        dtype != at::ScalarType::Undefined && dtype_name(dtype) == name) {
       if (!raw_bytes(dtype, shape)) throw unreadable{"a tensor with impossible sizes"};
       return placeholder(dtype, shape);
     }
   throw unreadable{fmt::format("\"{}\" is no element type", name)};
 }
 
-/// The declared type of a container, seen through Optional and Union; null where forward declares something wider.
+/// The declared type of a container, seen through Optional and Union; null where forward declares something
+/// wider.
 template <class Container>
 std::shared_ptr<Container> container_type(const c10::TypePtr& declared) {
   if (!declared) return nullptr;
   if (auto type = declared->cast<Container>()) return type;
-  if (auto optional = declared->cast<c10::OptionalType>()) return container_type<Container>(optional->getElementType());
+  if (auto optional = declared->cast<c10::OptionalType>())
+    return container_type<Container>(optional->getElementType());
   if (auto choice = declared->cast<c10::UnionType>())
     for (const auto& member : choice->containedTypes())
       if (auto type = container_type<Container>(member)) return type;
@@ -116,8 +125,10 @@ c10::IValue read_tuple(const json::array& values, const c10::TypePtr& declared) 
   auto type = container_type<c10::TupleType>(declared);
   if (type && type->elements().size() != values.size()) type = nullptr;
   std::vector<c10::IValue> elements;
-  for (std::size_t i = 0; i < values.size(); ++i) elements.push_back(read(values[i], type ? type->elements()[i] : nullptr));
-  if (type && type->schema() && type->name()) return c10::ivalue::Tuple::createNamed(std::move(elements), type);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    elements.push_back(read(values[i], type ? type->elements()[i] : nullptr));
+  if (type && type->schema() && type->name())
+    return c10::ivalue::Tuple::createNamed(std::move(elements), type);
   return c10::ivalue::Tuple::create(std::move(elements));
 }
 
@@ -137,9 +148,12 @@ c10::IValue read_dict(const json::array& entries, const c10::TypePtr& declared) 
     keys.push_back(read(entry.at(0), nullptr));
     values.push_back(read(entry.at(1), type ? type->getValueType() : nullptr));
   }
-  c10::impl::GenericDict dict{type ? type->getKeyType() : keys.empty() ? c10::StringType::get() : common_type(keys),
+  c10::impl::GenericDict dict{type           ? type->getKeyType()
+                              : keys.empty() ? c10::StringType::get()
+                                             : common_type(keys),
                               type ? type->getValueType() : common_type(values)};
-  for (std::size_t i = 0; i < keys.size(); ++i) dict.insert_or_assign(std::move(keys[i]), std::move(values[i]));
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    dict.insert_or_assign(std::move(keys[i]), std::move(values[i]));
   return dict;
 }
 
@@ -166,14 +180,16 @@ c10::IValue read(const json::value& node, const c10::TypePtr& declared) {
   if (kind == "int") return value.to_number<std::int64_t>();
   if (kind == "float") return read_float(value);
   if (kind == "string") return read_string(value);
-  if (kind == "ints") return leaf_list<std::int64_t>(value, [](const auto& v) { return v.template to_number<std::int64_t>(); });
+  if (kind == "ints")
+    return leaf_list<std::int64_t>(value, [](const auto& v) { return v.template to_number<std::int64_t>(); });
   if (kind == "bools") return leaf_list<bool>(value, [](const auto& v) { return v.as_bool(); });
   if (kind == "floats") return leaf_list<double>(value, read_float);
   if (kind == "strings") return leaf_list<std::string>(value, read_string);
   throw unreadable{fmt::format("\"{}\" is no kind of value", kind)};
 }
 
-signature read_signature(const json::object& root, const std::vector<c10::TypePtr>& types, const c10::TypePtr& result_type) {
+signature read_signature(const json::object& root, const std::vector<c10::TypePtr>& types,
+                         const c10::TypePtr& result_type) {
   signature sig;
   const auto& arguments = root.at("arguments").as_array();
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -183,8 +199,8 @@ signature read_signature(const json::object& root, const std::vector<c10::TypePt
   sig.result = read(root.at("result"), result_type);
   name_tensors(sig);
   for (const auto& range : root.at("ranges").as_array())
-    sig.ranges.push_back({read_float(range.at("low")), read_float(range.at("high")), read_float(range.at("mean")),
-                          read_float(range.at("deviation"))});
+    sig.ranges.push_back({read_float(range.at("low")), read_float(range.at("high")),
+                          read_float(range.at("mean")), read_float(range.at("deviation"))});
   if (sig.ranges.size() != sig.inputs.size())
     throw unreadable{fmt::format("{} ranges for {} tensors", sig.ranges.size(), sig.inputs.size())};
   sig.not_eligible = read_string(root.at("not_eligible"));
@@ -193,11 +209,11 @@ signature read_signature(const json::object& root, const std::vector<c10::TypePt
   return sig;
 }
 
-}  // namespace
+} // namespace
 
 bool is_storable(const c10::IValue& leaf) {
-  return leaf.isTensor() || leaf.isNone() || leaf.isBool() || leaf.isInt() || leaf.isDouble() || leaf.isString() ||
-         (leaf.isList() && !leaf.isComplexDoubleList());
+  return leaf.isTensor() || leaf.isNone() || leaf.isBool() || leaf.isInt() || leaf.isDouble() ||
+         leaf.isString() || (leaf.isList() && !leaf.isComplexDoubleList());
 }
 
 std::string to_json(const signature& sig) {
@@ -205,8 +221,10 @@ std::string to_json(const signature& sig) {
   for (std::size_t i = 0; i < sig.example.size(); ++i)
     arguments.push_back({{"name", sig.argument_names[i]}, {"value", write(sig.example[i])}});
   for (const auto& range : sig.ranges)
-    ranges.push_back({{"low", float_text(range.low)}, {"high", float_text(range.high)},
-                      {"mean", float_text(range.mean)}, {"deviation", float_text(range.deviation)}});
+    ranges.push_back({{"low", float_text(range.low)},
+                      {"high", float_text(range.high)},
+                      {"mean", float_text(range.mean)},
+                      {"deviation", float_text(range.deviation)}});
   return json::serialize(json::object{{"version", signature_version},
                                       {"arguments", std::move(arguments)},
                                       {"ranges", std::move(ranges)},
@@ -223,12 +241,13 @@ expected<signature> signature_from_json(const std::string& text, const std::vect
     options.max_depth = 256;
     const auto root = json::parse(text, {}, options).as_object();
     if (const auto version = root.at("version").to_number<std::int64_t>(); version != signature_version)
-      return failure{errc::model_load_failed, fmt::format("its signature has version {}, but this Ganglion reads version {}",
-                                                          version, signature_version)};
+      return failure{errc::model_load_failed,
+                     fmt::format("its signature has version {}, but this Ganglion reads version {}", version,
+                                 signature_version)};
     return read_signature(root, types, result_type);
   } catch (const std::exception& e) {
     return failure{errc::model_load_failed, fmt::format("its signature cannot be read: {}", json_problem(e))};
   }
 }
 
-}  // namespace ganglion
+} // namespace ganglion

@@ -23,8 +23,8 @@ namespace jit = torch::jit;
 
 namespace {
 
-/// A copy with types, code and weights of its own, in eval mode. Writing it out and reading it back also shows now,
-/// rather than at `save`, what cannot be stored.
+/// A copy with types, code and weights of its own, in eval mode. Writing it out and reading it back also
+/// shows now, rather than at `save`, what cannot be stored.
 jit::Module own_copy(const jit::Module& module) {
   std::stringstream archive;
   try {
@@ -33,11 +33,12 @@ jit::Module own_copy(const jit::Module& module) {
     copy.eval();
     return copy;
   } catch (const std::exception& e) {
-    throw error{errc::unsupported_model, fmt::format("the module cannot be stored as TorchScript: {}", brief_message(e))};
+    throw error{errc::unsupported_model,
+                fmt::format("the module cannot be stored as TorchScript: {}", brief_message(e))};
   }
 }
 
-// --- the example -----------------------------------------------------------------------------------------------------
+// --- the example -----------------------------------------------------------------------------------------
 
 [[noreturn]] void bad_example(const std::string& text) { throw error{errc::invalid_argument, text}; }
 
@@ -53,17 +54,21 @@ at::Tensor example_tensor(const at::Tensor& tensor, const std::string& name) {
 }
 
 /// The example's arguments, with plain tensors on the CPU.
-std::vector<c10::IValue> example_arguments(const std::vector<c10::IValue>& given, const std::vector<std::string>& names) {
+std::vector<c10::IValue> example_arguments(const std::vector<c10::IValue>& given,
+                                           const std::vector<std::string>& names) {
   std::vector<c10::IValue> arguments;
   bool any_tensor = false;
   for (std::size_t i = 0; i < given.size(); ++i) {
     std::vector<c10::IValue> leaves;
     for (auto& leaf : leaves_of(given[i], names[i])) {
       if (!is_storable(leaf.value))
-        bad_example(fmt::format("the example of {} is a {}: tensors, numbers, strings, None and lists of such are what a "
-                                "model may take", leaf.path, describe(leaf.value)));
+        bad_example(fmt::format(
+            "the example of {} is a {}: tensors, numbers, strings, None and lists of such are what a "
+            "model may take",
+            leaf.path, describe(leaf.value)));
       any_tensor = any_tensor || leaf.value.isTensor();
-      leaves.push_back(leaf.value.isTensor() ? c10::IValue{example_tensor(leaf.value.toTensor(), leaf.path)} : leaf.value);
+      leaves.push_back(leaf.value.isTensor() ? c10::IValue{example_tensor(leaf.value.toTensor(), leaf.path)}
+                                             : leaf.value);
     }
     arguments.push_back(with_leaves(given[i], leaves));
   }
@@ -80,10 +85,11 @@ std::vector<std::string> argument_names(const c10::FunctionSchema& forward, std:
     if (!forward.arguments()[i].default_value()) required = i;
   }
   if (given < required || given > names.size())
-    throw error{errc::shape_mismatch,
-                fmt::format("the example has {} arguments, but forward({}) takes {}", given, fmt::join(names, ", "),
-                            required == names.size() ? fmt::format("{}", required)
-                                                     : fmt::format("{} to {}", required, names.size()))};
+    throw error{
+        errc::shape_mismatch,
+        fmt::format("the example has {} arguments, but forward({}) takes {}", given, fmt::join(names, ", "),
+                    required == names.size() ? fmt::format("{}", required)
+                                             : fmt::format("{} to {}", required, names.size()))};
   names.resize(given);
   return names;
 }
@@ -98,17 +104,19 @@ void check_types(const jit::Module& source, const std::vector<c10::IValue>& argu
   }
 }
 
-// --- the first run ---------------------------------------------------------------------------------------------------
+// --- the first run ---------------------------------------------------------------------------------------
 
 void check_outputs(const c10::IValue& result) {
   const auto refuse = [](const std::string& text) { throw error{errc::unsupported_model, text}; };
   bool any_tensor = false;
   for (const auto& leaf : leaves_of(result, "output")) {
-    if (!is_storable(leaf.value)) refuse(fmt::format("the {} of the model is a {}", leaf.path, describe(leaf.value)));
+    if (!is_storable(leaf.value))
+      refuse(fmt::format("the {} of the model is a {}", leaf.path, describe(leaf.value)));
     if (!leaf.value.isTensor()) continue;
     any_tensor = true;
     const auto& tensor = leaf.value.toTensor();
-    if (!tensor.defined() || tensor.layout() != at::kStrided || tensor.is_quantized() || !tensor.device().is_cpu())
+    if (!tensor.defined() || tensor.layout() != at::kStrided || tensor.is_quantized() ||
+        !tensor.device().is_cpu())
       refuse(fmt::format("the {} of the model is not a plain dense tensor on the CPU", leaf.path));
   }
   if (!any_tensor) refuse(fmt::format("the model returns no tensor (it returns {})", describe(result)));
@@ -120,8 +128,8 @@ std::vector<std::uint32_t> versions_of(const std::vector<at::Tensor>& tensors) {
   return versions;
 }
 
-/// Runs the source on copies of the example. What it wrote to shows in the tensors' version counters, which sees more
-/// than an analysis of the graph does.
+/// Runs the source on copies of the example. What it wrote to shows in the tensors' version counters, which
+/// sees more than an analysis of the graph does.
 c10::IValue first_run(const jit::Module& source, signature& sig, const std::vector<c10::IValue>& example) {
   std::vector<at::Tensor> inputs, held;
   for (const auto& leaf : example)
@@ -154,8 +162,10 @@ std::vector<c10::IValue> all_leaves(const std::vector<c10::IValue>& arguments) {
   return leaves;
 }
 
-compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given, const trace_options& options) {
-  if (!module.find_method("forward")) throw error{errc::unsupported_model, "the module has no method forward"};
+compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given,
+                      const trace_options& options) {
+  if (!module.find_method("forward"))
+    throw error{errc::unsupported_model, "the module has no method forward"};
   std::vector<std::string> warnings;
   if (module.hasattr("training") && module.is_training())
     warnings.push_back("the module was in training mode; it was traced in eval mode");
@@ -177,13 +187,16 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
   name_tensors(sig);
   sig.not_eligible = probe_rows(source, sig);
   auto chosen = choose_program({source, sig, options.auto_cast, leaves}, options.tune).value();
-  return compiled_model{assemble(source, std::move(sig), options.auto_cast, std::move(chosen), std::move(warnings))};
+  return compiled_model{
+      assemble(source, std::move(sig), options.auto_cast, std::move(chosen), std::move(warnings))};
 }
 
-}  // namespace
+} // namespace
 
-compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs, trace_options options) {
-  // Weights read in a caller's inference mode would be inference tensors, without the version counters asked above.
+compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs,
+                     trace_options options) {
+  // Weights read in a caller's inference mode would be inference tensors, without the version counters asked
+  // above.
   const c10::InferenceMode off{false};
   try {
     return traced(module, example_inputs, options);
@@ -194,4 +207,4 @@ compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example
   }
 }
 
-}  // namespace ganglion
+} // namespace ganglion

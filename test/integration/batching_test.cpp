@@ -228,10 +228,10 @@ def forward(self, x):
   const auto leaves = leaves_of(result);
   REQUIRE(leaves.size() == 4);
   EXPECT((leaves[0].value.toTensor().sizes() == at::IntArrayRef{0, 4, 2}));
-  EXPECT(leaves[0].value.toTensor().scalar_type() == at::kFloat);
+  EXPECT((leaves[0].value.toTensor().scalar_type() == at::kFloat));
   EXPECT((leaves[1].value.toTensor().sizes() == at::IntArrayRef{0, 2}));
-  EXPECT(leaves[1].value.toTensor().scalar_type() == at::kLong);
-  EXPECT(leaves[2].value.toTensor().scalar_type() == at::kBool);
+  EXPECT((leaves[1].value.toTensor().scalar_type() == at::kLong));
+  EXPECT((leaves[2].value.toTensor().scalar_type() == at::kBool));
   EXPECT(leaves[3].value.toInt() == 7);
   parallel({at::rand({4, 4, 2})});
   EXPECT(ears.wait_for_executions(2).size() == 2);  // those of the second request alone
@@ -239,7 +239,7 @@ def forward(self, x):
 
 // -- S13, S14 --------------------------------------------------------------------------------------------------------
 
-TEST_CASE("S13: without dynamic batching input.shape[dim] / len(device_ids) is the compiled size exactly, or nothing runs") {
+TEST_CASE("S13: without dynamic batching the rows over the cores are the compiled size exactly, or nothing runs") {
   engine_ears ears;
   engine host{ears.options(4)};
   struct row {
@@ -439,7 +439,7 @@ TEST_CASE("S20: split_size is the rows of a chunk, the last one short, and a chu
   }
 }
 
-TEST_CASE("S20: unset, a chunk is a compiled batch; set later, it holds for later calls") {
+TEST_CASE("S20: unset, a chunk is a compiled batch, and set later it holds for later calls") {
   engine_ears ears;
   engine host{ears.options(2)};
   data_parallel parallel{host, plus_one(4)};
@@ -479,7 +479,7 @@ TEST_CASE("S20: a split_size below 1 is invalid_argument, at construction and la
 
 // -- S25 -------------------------------------------------------------------------------------------------------------
 
-TEST_CASE("S25: fewer rows than cores, and rows that do not divide, work; idle cores are mentioned once") {
+TEST_CASE("S25: fewer rows than cores, and rows that do not divide, work, and idle cores are mentioned once") {
   engine_ears ears;
   engine host{ears.options(4)};
   for (const std::int64_t batch : {1, 3}) {

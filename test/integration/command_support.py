@@ -1,5 +1,6 @@
 """What the tests of the `ganglion` command share: models, files in a scratch folder, and calls of the built program."""
 
+import json
 import os
 import subprocess
 import sys
@@ -180,7 +181,9 @@ class Command(unittest.TestCase):
             inputs += ["--input", at(f"in{i}.pt")]
         result = self.accepted("run", at_or_model(name), *inputs, "--output", at("out.pt"), "--json", *arguments,
                                warnings=warnings, **variables)
-        return torch.load(at("out.pt")), json.loads(result.stdout)
+        answer = torch.load(at("out.pt"))
+        (folder / "out.pt").unlink()
+        return answer, json.loads(result.stdout)
 
     def run_refused(self, code, name, tensor, *arguments, **more):
         torch.save(tensor, at("in.pt"))

@@ -103,7 +103,7 @@ TEST_CASE("S16: an artifact that declares a pipeline of several cores is unsuppo
   }
 }
 
-TEST_CASE("S17: archives of every version that LibTorch reads load and run; others are refused with the versions") {
+TEST_CASE("S17: archives of every version that LibTorch reads load and run, and others are refused with the versions") {
   engine_ears ears;
   engine host{ears.options(2)};
   const scratch_folder folder;
@@ -127,7 +127,7 @@ TEST_CASE("S17: archives of every version that LibTorch reads load and run; othe
   }
 }
 
-TEST_CASE("S18: trace works on a copy in eval mode: the module given stays as it is and may change later") {
+TEST_CASE("S18: trace works on a copy in eval mode, so the module given stays as it is and may change later") {
   engine_ears ears;
   engine host{ears.options(2)};
   auto module = modules::linear();

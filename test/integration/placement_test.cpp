@@ -109,7 +109,7 @@ TEST_CASE("S2: without an engine, all cores of the process's default engine are 
   EXPECT(same(answer(parallel, {counted({3, 2})}), counted({3, 2}) + 1));
 }
 
-TEST_CASE("S3: ints and nc:# name cores, mixed too, and the order given is kept") {
+TEST_CASE("S3: ints and names such as nc:0 mean cores, mixed too, and the order given is kept") {
   engine_ears ears;
   engine host{ears.options(4)};
   const auto model = small_model();

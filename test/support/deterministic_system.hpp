@@ -36,8 +36,12 @@ class deterministic_system {
   /// Moves the clock, fires what is due, and runs what came of it.
   void advance(std::chrono::nanoseconds time) {
     run();
-    scheduler().advance_time(std::chrono::duration_cast<caf::timespan>(time));
+    advance_alone(time);
     run();
+  }
+  /// Moves the clock and fires what is due, while all messages wait.
+  void advance_alone(std::chrono::nanoseconds time) {
+    scheduler().advance_time(std::chrono::duration_cast<caf::timespan>(time));
   }
   caf::actor_clock::time_point now() { return scheduler().clock().now(); }
   /// The number of actors that are alive.

@@ -27,7 +27,7 @@ void add_norm(Module& module) {
   module.register_attribute("training", c10::BoolType::get(), false);
 }
 
-}  // namespace
+} // namespace
 
 Module scripted(const std::string& code) {
   Module module{"Net"};
@@ -84,7 +84,9 @@ def forward(self, x):
   return module;
 }
 
-Module minus_batch_mean() { return scripted("def forward(self, x):\n  return x - torch.mean(x, [0], True)\n"); }
+Module minus_batch_mean() {
+  return scripted("def forward(self, x):\n  return x - torch.mean(x, [0], True)\n");
+}
 
 Module plus_row_number() {
   return scripted(R"(
@@ -169,4 +171,4 @@ def forward(self, x):
 )");
 }
 
-}  // namespace test_modules
+} // namespace test_modules

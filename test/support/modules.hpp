@@ -4,7 +4,8 @@
 
 #include <string>
 
-/// Small TorchScript modules for the tests, one property each. Weights are seeded, so that two calls give equal modules.
+/// Small TorchScript modules for the tests, one property each. Weights are seeded, so that two calls give
+/// equal modules.
 namespace test_modules {
 
 /// A module with nothing but the given code.
@@ -20,7 +21,8 @@ torch::jit::Module linear(std::int64_t in = 4, std::int64_t out = 3);
 torch::jit::Module conv_plus_one();
 /// Batch normalization in eval mode, scripted with the branch that counts its batches in training.
 torch::jit::Module batch_norm();
-/// relu(conv(x)) * hardsigmoid(conv(avgpool(x))) for [n, 3, h, w], which `optimize_for_inference` of LibTorch 1.13.1 breaks at batch > 1.
+/// relu(conv(x)) * hardsigmoid(conv(avgpool(x))) for [n, 3, h, w], which `optimize_for_inference` of
+/// LibTorch 1.13.1 breaks at batch > 1.
 torch::jit::Module gated_conv();
 
 /// Subtracts the mean over dim 0: rows depend on each other.
@@ -63,4 +65,4 @@ torch::jit::Module fails_on_marked_rows();
 /// Fails always.
 torch::jit::Module fails();
 
-}  // namespace test_modules
+} // namespace test_modules

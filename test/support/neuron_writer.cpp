@@ -1,5 +1,5 @@
-// Writes an artifact, and a plain TorchScript file, whose code calls a neuron:: operator. It is a program of its own
-// because operators stay registered in the process that opened their library.
+// Writes an artifact, and a plain TorchScript file, whose code calls a neuron:: operator. It is a program of
+// its own because operators stay registered in the process that opened their library.
 #include <ganglion/model_io/model.hpp>
 
 #include <ATen/ATen.h>
@@ -16,7 +16,8 @@ int main(int argc, char** argv) try {
   }
   torch::jit::Module module{"Net"};
   auto graph = std::make_shared<torch::jit::Graph>();
-  torch::jit::parseIR("graph(%self, %x : Tensor):\n  %y : Tensor = neuron::forward_v2(%x)\n  return (%y)\n", graph.get());
+  torch::jit::parseIR("graph(%self, %x : Tensor):\n  %y : Tensor = neuron::forward_v2(%x)\n  return (%y)\n",
+                      graph.get());
   graph->inputs()[0]->setType(module.type());
   const auto name = c10::QualifiedName{*module.type()->name(), "forward"};
   module.type()->addMethod(module._ivalue()->compilation_unit()->create_function(name, graph));

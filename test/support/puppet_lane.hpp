@@ -67,9 +67,11 @@ class puppet_lanes {
     for (const auto& p : work->parts) p.where->start(p.attempt);
     return work;
   }
-  /// Ends an execution as `run_execution` would: commits the rows of those parts that were not taken back.
-  execution_report complete(const execution_ptr& work, std::size_t core) {
-    execution_report report{work, {}, false, now_, now_ + std::chrono::milliseconds(1), now_ + std::chrono::milliseconds(2)};
+  /// Ends an execution as `run_execution` would, after it computed for so long: commits the rows of those parts that
+  /// were not taken back.
+  execution_report complete(const execution_ptr& work, std::size_t core,
+                            std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
+    execution_report report{work, {}, false, {}, clock::time_point{} + computed, clock::time_point{} + computed};
     for (const auto& p : work->parts) p.where->start(p.attempt);
     auto outputs = run(staging{}.assemble(*work));
     for (const auto& p : work->parts)
@@ -89,7 +91,7 @@ class puppet_lanes {
     const auto& where = *work->parts.front().where;
     failure f{errc::forward_failed, std::move(text), where.first_row(), where.first_row() + where.rows(),
               static_cast<std::int32_t>(core)};
-    of(core).sink->finished({{work, std::move(f), true, now_, now_, now_}});
+    of(core).sink->finished({{work, std::move(f), true, {}, {}, {}}});
   }
   /// Tells that the lane can run nothing any more.
   void die(std::size_t core, std::string reason = "the puppet died") { of(core).sink->lost(std::move(reason)); }
@@ -123,7 +125,6 @@ class puppet_lanes {
   };
 
   std::map<std::size_t, puppet> puppets_;
-  clock::time_point now_;
 };
 
 }  // namespace ganglion::test

@@ -145,7 +145,7 @@ TEST_CASE("the structure of the outputs is kept") {
     const auto& elements = f.only().outputs.toTupleRef().elements();
     EXPECT(at::equal(elements[0].toGenericDict().at("a").toTensor().flatten(), at::tensor({1.f, 2.f, 2.f})));
     EXPECT(at::equal(elements[1].toList().get(0).toTensor(), at::tensor({1.f, 2.f, 2.f})));
-    EXPECT(elements[1].toList().get(1).toTensor().scalar_type() == at::kHalf);
+    EXPECT((elements[1].toList().get(1).toTensor().scalar_type() == at::kHalf));
     EXPECT(elements[2].toStringRef() == "text");
     EXPECT(elements[3].isNone());
   }

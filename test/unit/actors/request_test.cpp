@@ -133,7 +133,7 @@ TEST_CASE("no rows are answered with empty outputs of the compiled trailing shap
   REQUIRE(got->once());
   const auto& elements = got->only().outputs.toTupleRef().elements();
   EXPECT(elements[0].toTensor().sizes() == at::IntArrayRef{0, 3, 4});
-  EXPECT(elements[1].toList().get(1).toTensor().scalar_type() == at::kDouble);
+  EXPECT((elements[1].toList().get(1).toTensor().scalar_type() == at::kDouble));
   f.expect_all_gone();
 }
 

@@ -52,7 +52,7 @@ void write_with_signature(const fs::path& path, const std::string& signature) {
   module.save(path.string());
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("S18: a saved model loads again with the same signature, recipe, hash and answers") {
   const scratch_folder folder;
@@ -87,9 +87,11 @@ TEST_CASE("S18: nested arguments, numbers and writes to inputs survive the file"
                                         c10::List<at::Tensor>({at::rand({2, 3})}), named};
   save(trace(modules::nested_inputs(), nested), path);
   auto model = load(path);
-  const auto checked = check_inputs(model.signature(), make_scatter_rule(model.signature(), 0).value(), nested).value();
+  const auto checked =
+      check_inputs(model.signature(), make_scatter_rule(model.signature(), 0).value(), nested).value();
   auto replica = model.make_replica();
-  EXPECT(at::allclose(replica.run(checked.leaves).toTensor(), modules::nested_inputs().forward(nested).toTensor()));
+  EXPECT(at::allclose(replica.run(checked.leaves).toTensor(),
+                      modules::nested_inputs().forward(nested).toTensor()));
 
   save(trace(modules::with_numbers(), {at::ones({2}), 3.0}), path);
   EXPECT(load(path).make_replica().run({at::ones({2}), 4.0}).toTensor().equal(at::full({2}, 5.f)));
@@ -123,8 +125,10 @@ TEST_CASE("the hash tells weights, code and examples apart") {
   auto weights = modules::linear();
   weights.attr("weight").toTensor()[0][0] += 1;
   EXPECT(first != hash(weights, {2, 4}));
-  EXPECT(hash(modules::plus_one(), {2}) != hash(modules::scripted("def forward(self, x):\n  return x + 2\n"), {2}));
-  EXPECT(hash(modules::plus_one(), {2}) != hash(modules::scripted("def forward(self, x):\n  return x - 1\n"), {2}));
+  EXPECT(hash(modules::plus_one(), {2}) !=
+         hash(modules::scripted("def forward(self, x):\n  return x + 2\n"), {2}));
+  EXPECT(hash(modules::plus_one(), {2}) !=
+         hash(modules::scripted("def forward(self, x):\n  return x - 1\n"), {2}));
 }
 
 TEST_CASE("a file that is no model is refused with what it is instead") {
@@ -210,7 +214,8 @@ TEST_CASE("S17: an archive of a version that LibTorch does not read is refused w
     write(path, bytes.replace(text, 2, version));
     const auto f = load_failure(path);
     EXPECT(f.code == errc::model_load_failed);
-    EXPECT(contains(f.text, fmt::format("has version {} of the archive format, but this LibTorch reads 1 to 10", said)));
+    EXPECT(contains(
+        f.text, fmt::format("has version {} of the archive format, but this LibTorch reads 1 to 10", said)));
   }
   for (const char* version : {"1\n", "10"}) {
     write(path, bytes.replace(text, 2, version));
@@ -237,7 +242,8 @@ TEST_CASE("signatures and manifests of other versions, or that do not fit, are r
   EXPECT(contains(load_failure(path).text, "its signature has version 9, but this Ganglion reads version 1"));
   write_with_signature(path, "not JSON");
   EXPECT(contains(load_failure(path).text, "its signature cannot be read"));
-  write_with_signature(path, to_json(trace(modules::two_inputs(), {at::rand({2}), at::rand({2})}).signature()));
+  write_with_signature(path,
+                       to_json(trace(modules::two_inputs(), {at::rand({2}), at::rand({2})}).signature()));
   EXPECT(contains(load_failure(path).text, "has a signature that does not fit its forward"));
 
   const auto with_manifest = [&](const std::string& manifest) {
@@ -245,7 +251,8 @@ TEST_CASE("signatures and manifests of other versions, or that do not fit, are r
     source.save(path.string(), {{"ganglion_manifest.json", manifest}});
     return load_failure(path);
   };
-  EXPECT(contains(with_manifest(R"({"version":2})").text, "has a manifest of version 2, but this Ganglion reads version 1"));
+  EXPECT(contains(with_manifest(R"({"version":2})").text,
+                  "has a manifest of version 2, but this Ganglion reads version 1"));
   EXPECT(contains(with_manifest("{").text, "has a manifest that cannot be read"));
   const auto other = with_manifest(R"({"version":1,"recipe":"frozen","auto_cast":"none","measurements":{},)"
                                    R"("content_hash":"00","warnings":[]})");
@@ -269,10 +276,12 @@ TEST_CASE("a recipe that is not right any more gives way with a warning") {
   const scratch_folder folder;
   const auto path = folder / "model.pt";
   const auto model = trace(modules::gated_conv(), {at::rand({4, 3, 12, 12})});
-  model.source().save(path.string(),
-                      {{"ganglion_manifest.json",
-                        fmt::format(R"({{"version":1,"recipe":"optimized","auto_cast":"none","measurements":{{}},)"
-                                    R"("content_hash":"{}","warnings":["kept"]}})", model.content_hash())}});
+  model.source().save(
+      path.string(),
+      {{"ganglion_manifest.json",
+        fmt::format(R"({{"version":1,"recipe":"optimized","auto_cast":"none","measurements":{{}},)"
+                    R"("content_hash":"{}","warnings":["kept"]}})",
+                    model.content_hash())}});
   const auto again = load(path);
   EXPECT(again.recipe() == "frozen");
   REQUIRE(again.warnings().size() == 2);
@@ -292,8 +301,8 @@ TEST_CASE("a model that cannot be written says why and leaves nothing behind") {
 TEST_CASE("S18: a model with Inferentia code loads only with the library of its operators") {
   const scratch_folder folder;
   const auto artifact = folder / "neuron.pt", plain = folder / "plain.pt";
-  const auto command = fmt::format("'{}' '{}' '{}' '{}'", GANGLION_NEURON_WRITER, GANGLION_NEURON_OPS, artifact.string(),
-                                   plain.string());
+  const auto command = fmt::format("'{}' '{}' '{}' '{}'", GANGLION_NEURON_WRITER, GANGLION_NEURON_OPS,
+                                   artifact.string(), plain.string());
   REQUIRE(std::system(command.c_str()) == 0);
   for (const auto& path : {artifact, plain}) {
     const auto f = load_failure(path);

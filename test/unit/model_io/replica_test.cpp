@@ -37,7 +37,7 @@ TEST_CASE("replicas hold their weights in the same places, each named once") {
   const auto model = trace(modules::linear(64, 64), {at::rand({2, 64})}, {.tune = false});
   const auto first = weights_of(model);
   EXPECT(std::set(first.begin(), first.end()).size() == first.size());
-  EXPECT(first.size() == 2);  // weight and bias
+  EXPECT(first.size() == 2); // weight and bias
   EXPECT(weights_of(model) == first);
   EXPECT(weights_of(trace(modules::linear(64, 64), {at::rand({2, 64})}, {.tune = false})) != first);
 }
@@ -71,7 +71,8 @@ TEST_CASE("a forward that writes to its inputs is given copies") {
 TEST_CASE("warming up returns the seconds of a run, also where made-up values are refused") {
   auto replica = trace(modules::linear(), {at::rand({2, 4})}).make_replica();
   EXPECT(replica.warm_up() > 0);
-  const auto strict = modules::scripted("def forward(self, x):\n  assert bool(torch.all(x == 1)), 'no'\n  return x + 1\n");
+  const auto strict =
+      modules::scripted("def forward(self, x):\n  assert bool(torch.all(x == 1)), 'no'\n  return x + 1\n");
   auto picky = trace(strict, {at::ones({3})}).make_replica();
   EXPECT(picky.warm_up() == 0);
   EXPECT(picky.run({at::ones({3})}).toTensor().equal(at::full({3}, 2.f)));

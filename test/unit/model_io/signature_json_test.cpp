@@ -20,13 +20,15 @@ signature nested() {
   dict.insert("mask", at::zeros({2, 3}, at::kLong));
   dict.insert("bias", at::zeros({2}));
   sig.argument_names = {"pair", "more", "named", "plain"};
-  sig.example = {c10::ivalue::Tuple::create(at::zeros({2, 3}), c10::ivalue::Tuple::create(at::zeros({}), true)),
-                 c10::List<at::Tensor>({at::zeros({2}, at::kBFloat16)}), dict,
-                 c10::ivalue::Tuple::create(std::vector<c10::IValue>{
-                     3, std::numeric_limits<double>::infinity(), 0.1, "text \"quoted\"", c10::IValue{},
-                     c10::List<std::int64_t>({1, -2}), c10::List<double>({0.5}), c10::List<bool>({true, false}),
-                     c10::List<std::string>({"a"}), c10::List<std::int64_t>(std::initializer_list<std::int64_t>{})})};
-  sig.result = c10::ivalue::Tuple::create(at::zeros({2, 0}), c10::List<at::Tensor>(std::initializer_list<at::Tensor>{}));
+  sig.example = {
+      c10::ivalue::Tuple::create(at::zeros({2, 3}), c10::ivalue::Tuple::create(at::zeros({}), true)),
+      c10::List<at::Tensor>({at::zeros({2}, at::kBFloat16)}), dict,
+      c10::ivalue::Tuple::create(std::vector<c10::IValue>{
+          3, std::numeric_limits<double>::infinity(), 0.1, "text \"quoted\"", c10::IValue{},
+          c10::List<std::int64_t>({1, -2}), c10::List<double>({0.5}), c10::List<bool>({true, false}),
+          c10::List<std::string>({"a"}), c10::List<std::int64_t>(std::initializer_list<std::int64_t>{})})};
+  sig.result = c10::ivalue::Tuple::create(at::zeros({2, 0}),
+                                          c10::List<at::Tensor>(std::initializer_list<at::Tensor>{}));
   sig.inputs = {{at::kFloat, {2, 3}, "pair[0]"},
                 {at::kFloat, {}, "pair[1][0]"},
                 {at::kBFloat16, {2}, "more[0]"},
@@ -53,7 +55,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(text.find(from), from.size(), to);
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a signature reads back as it was written, with its containers' types") {
   const auto sig = nested();
@@ -82,8 +84,9 @@ TEST_CASE("a signature reads back as it was written, with its containers' types"
 
 TEST_CASE("a named tuple stays one") {
   signature sig;
-  const auto type = c10::TupleType::createNamed(c10::QualifiedName{"__torch__.Pair"},
-                                                std::vector<std::string>{"left", "right"}, {tensor_type, tensor_type});
+  const auto type =
+      c10::TupleType::createNamed(c10::QualifiedName{"__torch__.Pair"},
+                                  std::vector<std::string>{"left", "right"}, {tensor_type, tensor_type});
   sig.argument_names = {"pair"};
   sig.example = {c10::ivalue::Tuple::createNamed({at::zeros({1}), at::zeros({1})}, type)};
   sig.result = at::zeros({1});
@@ -118,7 +121,9 @@ TEST_CASE("a signature of another version or with damage is refused with a sente
   EXPECT(contains(refused(replaced(text, "[2,3]", "[9223372036854775807,3]")), "impossible sizes"));
   EXPECT(contains(refused(replaced(text, "\"tuple\"", "\"triple\"")), "\"triple\" is no kind of value"));
   EXPECT(contains(refused(replaced(text, "\"-1.5\"", "\"-1.5x\"")), "\"-1.5x\" is no number"));
-  EXPECT(contains(refused(replaced(text, "\"ranges\":[", "\"ranges\":[{\"low\":\"0\",\"high\":\"1\",\"mean\":\"0\","
-                                                         "\"deviation\":\"1\"},")), "6 ranges for 5 tensors"));
+  EXPECT(contains(refused(replaced(text, "\"ranges\":[",
+                                   "\"ranges\":[{\"low\":\"0\",\"high\":\"1\",\"mean\":\"0\","
+                                   "\"deviation\":\"1\"},")),
+                  "6 ranges for 5 tensors"));
   for (std::size_t n = 0; n < text.size(); n += 7) refused(text.substr(0, n));
 }

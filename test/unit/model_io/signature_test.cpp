@@ -29,7 +29,7 @@ failure check(const signature& sig, std::int64_t dim, const std::vector<c10::IVa
   return checked ? failure{} : checked.error();
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a dimension counts from either end and nothing beyond") {
   EXPECT(normalized_dim(0, 3) == 0);
@@ -88,7 +88,8 @@ TEST_CASE("S21: inputs that were compiled with different sizes along the dimensi
 TEST_CASE("S23: inputs of any number of rows fit, and the rows are counted") {
   const auto sig = tensors({{1, 3, 8}, {}}, {{1, 3, 8}});
   for (std::int64_t rows : {0, 1, 7}) {
-    const auto checked = check_inputs(sig, make_scatter_rule(sig, 0).value(), {at::zeros({rows, 3, 8}), at::zeros({})});
+    const auto checked =
+        check_inputs(sig, make_scatter_rule(sig, 0).value(), {at::zeros({rows, 3, 8}), at::zeros({})});
     REQUIRE(checked.has_value());
     EXPECT(checked->rows == rows);
     EXPECT(checked->leaves.size() == 2);
@@ -99,12 +100,14 @@ TEST_CASE("S23: what does not fit is refused with the expected and the given spe
   const auto sig = tensors({{1, 3, 8, 8}}, {{1, 3, 8, 8}});
   const auto size = check(sig, 0, {at::zeros({2, 3, 9, 8})});
   EXPECT(size.code == errc::shape_mismatch);
-  EXPECT(size.text == "input x is f32[2,3,9,8], but the model was compiled for f32[1,3,8,8]: only dim 0 may differ");
+  EXPECT(size.text ==
+         "input x is f32[2,3,9,8], but the model was compiled for f32[1,3,8,8]: only dim 0 may differ");
   EXPECT(contains(check(sig, -1, {at::zeros({2, 3, 8, 8})}).text, "only dim 3 may differ"));
   EXPECT(contains(check(sig, 0, {at::zeros({2, 3, 8, 8}, at::kDouble)}).text, "input x is f64[2,3,8,8]"));
   EXPECT(contains(check(sig, 0, {at::zeros({3, 8, 8})}).text, "input x is f32[3,8,8]"));
   EXPECT(check(sig, 0, {at::Tensor{}}).text == "input x is an undefined tensor");
-  EXPECT(check(sig, 0, {at::zeros({2, 3, 8, 8}).to_sparse()}).text == "input x has the layout Sparse: make it dense first");
+  EXPECT(check(sig, 0, {at::zeros({2, 3, 8, 8}).to_sparse()}).text ==
+         "input x has the layout Sparse: make it dense first");
   EXPECT(contains(check(sig, 0, {at::zeros({2, 3, 8, 8}, at::kMeta)}).text, "input x is on meta"));
   EXPECT(contains(check(sig, 0, {3}).text, "x: expected tensor f32[1,3,8,8], but int was given"));
   EXPECT(check(sig, 0, {}).text == "the model was compiled for 1 inputs (x), but 0 were given");
@@ -115,7 +118,8 @@ TEST_CASE("S23: what does not fit is refused with the expected and the given spe
 TEST_CASE("S21: inputs with different numbers of rows are refused, nothing is truncated") {
   const auto wrong = check(tensors({{1, 2}, {1, 2}}, {{1, 2}}), 0, {at::zeros({4, 2}), at::zeros({3, 2})});
   EXPECT(wrong.code == errc::shape_mismatch);
-  EXPECT(wrong.text == "input x has 4 rows along dim 0, but input y has 3: all inputs are scattered together");
+  EXPECT(wrong.text ==
+         "input x has 4 rows along dim 0, but input y has 3: all inputs are scattered together");
 }
 
 TEST_CASE("S21: nested arguments are taken apart and put together again") {
@@ -128,7 +132,8 @@ TEST_CASE("S21: nested arguments are taken apart and put together again") {
   c10::Dict<std::string, at::Tensor> given_dict;
   given_dict.insert("a", at::full({5, 2}, 3.f));
   const std::vector<c10::IValue> given{c10::ivalue::Tuple::create(at::full({5, 2}, 1.f), 4),
-                                       c10::List<at::Tensor>({at::full({5, 2}, 2.f)}), given_dict, c10::IValue{}};
+                                       c10::List<at::Tensor>({at::full({5, 2}, 2.f)}), given_dict,
+                                       c10::IValue{}};
   const auto checked = check_inputs(sig, make_scatter_rule(sig, 0).value(), given).value();
   EXPECT(checked.rows == 5);
   REQUIRE(checked.leaves.size() == 5);
@@ -144,7 +149,9 @@ TEST_CASE("S21: nested arguments are taken apart and put together again") {
 
 TEST_CASE("property: whatever dimension is scattered, any size along it fits and no other size may change") {
   std::mt19937 random{5};
-  const auto pick = [&](std::int64_t low, std::int64_t high) { return std::uniform_int_distribution{low, high}(random); };
+  const auto pick = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution{low, high}(random);
+  };
   for (int round = 0; round < 300; ++round) {
     const auto rank = pick(1, 4);
     std::vector<std::int64_t> shape;

@@ -15,7 +15,8 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model traced(const torch::jit::Module& module, std::vector<c10::IValue> example, trace_options options = {}) {
+compiled_model traced(const torch::jit::Module& module, std::vector<c10::IValue> example,
+                      trace_options options = {}) {
   return trace(module, std::move(example), options);
 }
 
@@ -27,7 +28,7 @@ bool close(const c10::IValue& a, const c10::IValue& b, double tolerance = 1e-4) 
   return at::allclose(a.toTensor(), b.toTensor(), tolerance, tolerance);
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("S18: a traced model knows the example's names, dtypes and sizes") {
   const auto model = traced(modules::two_inputs(), {at::rand({2, 3}), at::rand({2, 3})});
@@ -42,9 +43,9 @@ TEST_CASE("S18: a traced model knows the example's names, dtypes and sizes") {
 TEST_CASE("S18: nested inputs and outputs keep their structure") {
   c10::Dict<std::string, at::Tensor> named;
   named.insert("a", at::rand({2, 3}));
-  const auto model = traced(modules::nested_inputs(),
-                            {c10::ivalue::Tuple::create(at::rand({2, 3}), at::rand({2, 3})),
-                             c10::List<at::Tensor>({at::rand({2, 3})}), named});
+  const auto model =
+      traced(modules::nested_inputs(), {c10::ivalue::Tuple::create(at::rand({2, 3}), at::rand({2, 3})),
+                                        c10::List<at::Tensor>({at::rand({2, 3})}), named});
   REQUIRE(model.inputs().size() == 4);
   EXPECT(model.inputs()[1].name == "pair[1]");
   EXPECT(model.inputs()[2].name == "more[0]");
@@ -72,6 +73,9 @@ TEST_CASE("S10: a model that mixes rows is found out, not refused") {
   const auto placed = traced(modules::plus_row_number(), {at::rand({4, 3})}).signature().not_eligible;
   EXPECT(contains(placed, "depends on the place of a row in the batch"));
   EXPECT(traced(modules::minus_batch_mean(), {at::rand({1, 3})}).signature().eligible());
+  const auto tiny =
+      modules::scripted("def forward(self, x):\n  return (x - torch.mean(x, [0], True)) * 1e-12\n");
+  EXPECT_FALSE(traced(tiny, {at::rand({4, 3})}).signature().eligible());
 }
 
 TEST_CASE("S10: sizes that disagree make a model not eligible") {
@@ -81,18 +85,21 @@ TEST_CASE("S10: sizes that disagree make a model not eligible") {
   EXPECT(reason(modules::total(), {at::rand({2, 3})}) == "the output output has no dimension");
   EXPECT(reason(modules::two_inputs(), {at::rand({2, 3}), at::rand({1, 3})}) ==
          "the inputs x and y have the sizes 2 and 1 at dim 0");
-  EXPECT(reason(modules::scripted("def forward(self, x):\n  return torch.cat([x, x])\n"), {at::rand({2, 3})}) ==
-         "the output output has the size 4 at dim 0, but the inputs have 2");
+  EXPECT(reason(modules::scripted("def forward(self, x):\n  return torch.cat([x, x])\n"),
+                {at::rand({2, 3})}) == "the output output has the size 4 at dim 0, but the inputs have 2");
   EXPECT(reason(modules::plus_one(), {at::rand({})}) == "no input has a dimension");
   EXPECT(reason(modules::two_inputs(), {at::rand({2, 3}), at::rand({})}).empty());
 }
 
-TEST_CASE("S10: the probe keeps integers within the example's range, and a model that fails on its rows is told so") {
+TEST_CASE(
+    "S10: the probe keeps integers within the example's range, and a model that fails on its rows is told "
+    "so") {
   auto embedding = torch::jit::Module{"Net"};
   embedding.register_parameter("table", at::rand({5, 3}), false);
   embedding.define("def forward(self, x):\n  return torch.embedding(self.table, x)\n");
   EXPECT(traced(embedding, {at::arange(5)}).signature().eligible());
-  const auto strict = modules::scripted("def forward(self, x):\n  assert bool(torch.all(x == 1)), 'only ones'\n  return x\n");
+  const auto strict =
+      modules::scripted("def forward(self, x):\n  assert bool(torch.all(x == 1)), 'only ones'\n  return x\n");
   EXPECT(traced(strict, {at::ones({3})}).signature().not_eligible ==
          "the model failed on rows that were made to probe it: AssertionError: only ones");
 }
@@ -101,7 +108,8 @@ TEST_CASE("S18: a module in training mode is traced in eval mode, with a warning
   auto module = modules::batch_norm();
   module.train();
   const auto model = traced(module, {at::rand({2, 3, 4, 4})});
-  EXPECT(model.warnings() == std::vector<std::string>{"the module was in training mode; it was traced in eval mode"});
+  EXPECT(model.warnings() ==
+         std::vector<std::string>{"the module was in training mode; it was traced in eval mode"});
   EXPECT(module.is_training());
   EXPECT(module.attr("batches").toTensor().item<std::int64_t>() == 0);
   EXPECT(traced(modules::batch_norm(), {at::rand({2, 3, 4, 4})}).warnings().empty());
@@ -113,6 +121,9 @@ TEST_CASE("S18: training wired into the graph is refused by the operator's name"
   EXPECT(contains(dropout.text, "aten::dropout is called with training on"));
   const auto norm = refusal(modules::wired_batch_norm(), {at::rand({2, 3, 4, 4})});
   EXPECT(norm.code == errc::unsupported_model);
+  const auto harmless =
+      modules::scripted("def forward(self, x):\n  return torch.dropout(x, 0.0, True) + 1\n");
+  EXPECT(refusal(harmless, {at::rand({2, 3})}).code == errc::ok);
 }
 
 TEST_CASE("S18: a module that changes its own attributes is refused by the attribute's name") {
@@ -206,7 +217,8 @@ TEST_CASE("without tuning the frozen module is the program") {
 }
 
 TEST_CASE("bf16 computes inside, and inputs and outputs stay as the example's") {
-  const auto model = traced(modules::conv_plus_one(), {at::rand({2, 3, 8, 8})}, {.auto_cast = auto_cast::bf16});
+  const auto model =
+      traced(modules::conv_plus_one(), {at::rand({2, 3, 8, 8})}, {.auto_cast = auto_cast::bf16});
   EXPECT(contains(model.recipe(), "+bf16"));
   auto replica = model.make_replica();
   const auto x = at::rand({2, 3, 8, 8});
@@ -219,7 +231,9 @@ TEST_CASE("bf16 computes inside, and inputs and outputs stay as the example's") 
 
 TEST_CASE("a model that bf16 is too coarse for is refused with the figures") {
   const auto cancels = modules::scripted("def forward(self, x):\n  return (x + 1000) - 1000\n");
-  const auto refused = failure_of([&] { trace(cancels, {at::rand({2, 3})}, {.auto_cast = auto_cast::bf16}); });
+  const auto refused = failure_of([&] {
+    trace(cancels, {at::rand({2, 3})}, {.auto_cast = auto_cast::bf16});
+  });
   EXPECT(refused.code == errc::unsupported_model);
   EXPECT(contains(refused.text, "the model cannot run in bf16"));
   EXPECT(contains(refused.text, "at most 0.05 is allowed"));

@@ -1,0 +1,426 @@
+#include <support/deterministic_system.hpp>
+#include <support/errors.hpp>
+#include <support/probe.hpp>
+#include <support/requests.hpp>
+
+#include <ganglion/actors/coordinator/coordinator.hpp>
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+using namespace ganglion;
+using namespace ganglion::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A coordinator between a client and the doubles of batcher and supervisor.
+struct fixture {
+  deterministic_system system;
+  probe parent{system}, batcher{system}, supervisor{system}, client{system};
+  std::shared_ptr<admission> gate = std::make_shared<admission>();
+  std::shared_ptr<warning_log> warnings = std::make_shared<warning_log>();
+  std::shared_ptr<const deployment> target = deployment_of(plus_one_model(4), 5, {0, 1});
+  coordinator_actor subject;
+
+  explicit fixture(bool dynamic_batching = true)
+      : subject(spawn_coordinator(parent.parent(), {target, gate, warnings, batcher.as<batcher_actor>(),
+                                                    supervisor.as<supervisor_actor>(), dynamic_batching, {}, {}})) {}
+  ~fixture() { system.end(subject); }
+
+  /// A message for the inference of `rows` numbered rows.
+  static infer_request message(std::uint64_t id, std::int64_t rows = 4, std::int64_t remaining_ms = 0) {
+    infer_request m;
+    m.id = id;
+    m.inputs.value = c10::ivalue::Tuple::create({c10::IValue{numbered_rows(rows)}});
+    m.trace_id = "trace-" + std::to_string(id);
+    m.remaining_ms = remaining_ms;
+    return m;
+  }
+  /// Sends it and takes it out of the batcher's hands.
+  request_ptr accepted(infer_request m) {
+    client.send(subject, std::move(m));
+    return batcher.expect<enqueue>().value;
+  }
+  void expect_failed(std::uint64_t id, errc code) { expect_failed(client, id, code); }
+  void expect_failed(probe& who, std::uint64_t id, errc code) {
+    auto m = who.expect<infer_response>();
+    NOTE(m.error.text);
+    EXPECT(m.id == id);
+    EXPECT(to_string(m.error.code) == to_string(code));
+    EXPECT(m.outputs.value.isNone());
+  }
+  void expect_answered(std::uint64_t id, std::int64_t rows = 4) {
+    auto m = client.expect<infer_response>();
+    EXPECT(m.id == id);
+    REQUIRE(m.ok());
+    EXPECT(m.trace_id == "trace-" + std::to_string(id));
+    EXPECT(m.total_ns >= 0);
+    EXPECT(at::equal(m.outputs.value.toTensor(), numbered_rows(rows) + 1));
+  }
+};
+
+/// Runs the chunks of a request in that order, by default as they come.
+void run(const request_ptr& r, bool backwards = false) {
+  std::vector<slot*> slots;
+  for (std::size_t i = 0; i < r->chunks().size(); ++i) {
+    auto chunk = r->chunks().at(i);
+    slots.push_back(&r->add_slot(chunk.first_row, chunk.rows, i));
+    r->leave_queue(chunk.rows);
+  }
+  if (backwards) std::reverse(slots.begin(), slots.end());
+  for (auto* s : slots) {
+    s->start(0);
+    auto rows = r->leaves()[0].toTensor().narrow(0, s->first_row(), s->rows()) + 1;
+    r->answer().commit(*s, 0, rows, 0, s->rows(), 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("coordinator: options that cannot be used are refused with a sentence") {
+  EXPECT(validate(configure{}).has_value());
+  EXPECT(validate(configure{true, 1, 1}).has_value());
+  EXPECT(contains(validate(configure{false, 0, {}}).error().text, "num_workers is 0"));
+  EXPECT(contains(validate(configure{false, {}, 0}).error().text, "split_size is 0"));
+  EXPECT(validate(configure{false, {}, -7}).error().code == errc::invalid_argument);
+}
+
+// -- the normal path --------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: a message is planned, passed to the batcher and answered once with its outputs") {
+  fixture f;
+  auto r = f.accepted(f.message(7, 10));
+  EXPECT(r->chunks().size() == 3);
+  EXPECT(r->dynamic_batching());
+  EXPECT(f.gate->unanswered() == 1);
+  f.client.expect_none();
+  run(r);
+  f.expect_answered(7, 10);
+  f.client.expect_none();
+  EXPECT(f.gate->unanswered() == 0);
+}
+
+TEST_CASE("coordinator: a CAF request is answered like a plain message") {
+  fixture f;
+  f.client.ask<infer_response>(f.subject, f.message(7));
+  run(f.batcher.expect<enqueue>().value);
+  f.expect_answered(7);
+}
+
+TEST_CASE("coordinator: a submission is passed on and answered through its own sink") {
+  fixture f;
+  auto r = make_request(f.target, 4, f.gate);
+  f.client.send(f.subject, submission{r.value});
+  run(f.batcher.expect<enqueue>().value);
+  REQUIRE(r.got->once());
+  EXPECT(r.got->only().ok());
+}
+
+TEST_CASE("coordinator: chunks that end in reverse order come back in the order of the input") {
+  fixture f;
+  run(f.accepted(f.message(1, 11)), true);
+  f.expect_answered(1, 11);
+}
+
+TEST_CASE("coordinator: overlapping requests are answered each with its own, in whatever order they end") {
+  fixture f;
+  auto a = f.accepted(f.message(1, 3)), b = f.accepted(f.message(2, 9)), c = f.accepted(f.message(3, 1));
+  run(c);
+  f.expect_answered(3, 1);
+  run(a);
+  f.expect_answered(1, 3);
+  run(b);
+  f.expect_answered(2, 9);
+}
+
+TEST_CASE("coordinator: no rows are answered without the batcher") {
+  fixture f;
+  f.client.send(f.subject, f.message(1, 0));
+  f.batcher.expect_none();
+  f.expect_answered(1, 0);
+}
+
+TEST_CASE("coordinator: without dynamic batching no rows go to the batcher, which refuses them") {
+  fixture f{false};
+  auto r = f.accepted(f.message(1, 0));
+  r->refuse({errc::batch_size_mismatch, "0 rows"});
+  f.expect_failed(1, errc::batch_size_mismatch);
+}
+
+TEST_CASE("coordinator: status and drain are the supervisor's to answer") {
+  fixture f;
+  f.client.send(f.subject, status_query{});
+  f.supervisor.expect<status_query>();
+  status s;
+  s.unanswered = 42;
+  f.supervisor.reply(s);
+  EXPECT(f.client.expect<status>().unanswered == 42);
+  f.client.ask<drained>(f.subject, drain{123});
+  EXPECT(f.supervisor.expect<drain>().bound_ms == 123);
+  f.supervisor.reply(drained{4});
+  EXPECT(f.client.expect<drained>().unanswered == 4);
+}
+
+// -- what is refused --------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: a request for another model is refused, and an empty reference stands for any") {
+  fixture f;
+  auto m = f.message(1);
+  m.model.content_hash = "another";
+  f.client.send(f.subject, m);
+  f.expect_failed(1, errc::invalid_argument);
+  m.model.content_hash = f.target->model.content_hash();
+  run(f.accepted(m));
+  f.expect_answered(1);
+  EXPECT(f.gate->unanswered() == 0);
+}
+
+TEST_CASE("coordinator: inputs that do not fit are refused before they are counted") {
+  fixture f;
+  auto m = f.message(1);
+  m.inputs.value = numbered_rows(4);
+  f.client.send(f.subject, m);
+  f.expect_failed(1, errc::shape_mismatch);
+  m.inputs.value = c10::ivalue::Tuple::create({c10::IValue{at::zeros({4, 3})}});
+  f.client.send(f.subject, m);
+  f.expect_failed(1, errc::shape_mismatch);
+  m.inputs.value = {};
+  f.client.send(f.subject, m);
+  f.expect_failed(1, errc::shape_mismatch);
+  f.batcher.expect_none();
+  EXPECT(f.gate->unanswered() == 0);
+}
+
+TEST_CASE("coordinator: what the gate refuses is answered with the gate's reason") {
+  fixture f;
+  SUBCASE("closed") {
+    f.gate->close();
+    f.client.send(f.subject, f.message(1));
+    f.expect_failed(1, errc::draining);
+  }
+  SUBCASE("full") {
+    auto r = f.accepted(f.message(1, 65'536));
+    f.client.send(f.subject, f.message(2));
+    f.expect_failed(2, errc::queue_full);
+    r->refuse({errc::cancelled, "x"});
+    f.expect_failed(1, errc::cancelled);
+  }
+}
+
+TEST_CASE("coordinator: a sender's id is taken until it is answered, and only for that sender") {
+  fixture f;
+  auto first = f.accepted(f.message(1));
+  f.client.send(f.subject, f.message(1));
+  f.expect_failed(1, errc::invalid_argument);
+  probe other{f.system};
+  other.send(f.subject, f.message(1));
+  auto others = f.batcher.expect<enqueue>().value;
+  others->refuse({errc::cancelled, "x"});
+  f.expect_failed(other, 1, errc::cancelled);
+  run(first);
+  f.expect_answered(1);
+  run(f.accepted(f.message(1)));
+  f.expect_answered(1);
+}
+
+TEST_CASE("coordinator: a second word about an answered request changes nothing") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  auto id = r->id();
+  run(r);
+  f.client.send(f.subject, answered{id, std::make_shared<outcome>()});
+  f.client.send(f.subject, answered{id + 1'000, std::make_shared<outcome>()});
+  f.expect_answered(1);
+  f.client.expect_none();
+}
+
+// -- rules ------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: disabling dynamic batching is for the requests that come after it (S14)") {
+  fixture f;
+  auto before = f.accepted(f.message(1, 6));
+  f.client.send(f.subject, configure{true, {}, {}});
+  auto after = f.accepted(f.message(2, 8));
+  EXPECT(before->dynamic_batching());
+  EXPECT_FALSE(after->dynamic_batching());
+  run(before);
+  f.expect_answered(1, 6);
+  run(after);
+  f.expect_answered(2, 8);
+  f.client.send(f.subject, configure{false, {}, 2});  // one way: nothing turns it on again
+  auto still = f.accepted(f.message(3, 8));
+  EXPECT_FALSE(still->dynamic_batching());
+  EXPECT(still->chunks().chunk_rows() == 4);
+  run(still);
+  f.expect_answered(3, 8);
+}
+
+TEST_CASE("coordinator: options are set one by one and keep their values") {
+  fixture f;
+  f.client.send(f.subject, configure{false, 3, {}});
+  auto limit = f.batcher.expect<limit_workers>();
+  EXPECT(limit.deployment_id == 5);
+  EXPECT(limit.num_workers == 3u);
+  f.client.send(f.subject, configure{false, {}, 7});
+  f.batcher.expect_none();
+  auto r = f.accepted(f.message(1, 20));
+  EXPECT(r->chunks().chunk_rows() == 7);
+  run(r);
+  f.expect_answered(1, 20);
+}
+
+TEST_CASE("coordinator: a split size without meaning and cores without work are warned of once") {
+  fixture f;
+  run(f.accepted(f.message(1, 9)));
+  f.expect_answered(1, 9);
+  EXPECT(f.warnings->sentences().empty());
+  for (std::uint64_t id : {2, 3}) {
+    run(f.accepted(f.message(id, 3)));
+    f.expect_answered(id, 3);
+  }
+  REQUIRE(f.warnings->sentences().size() == 1);
+  EXPECT(contains(f.warnings->sentences()[0], "a request of 3 rows needs 1 execution of up to 4 rows: of 2 cores"));
+  f.client.send(f.subject, configure{true, {}, 7});
+  for (std::uint64_t id : {4, 5}) {
+    run(f.accepted(f.message(id, 8)));
+    f.expect_answered(id, 8);
+  }
+  REQUIRE(f.warnings->sentences().size() == 2);
+  EXPECT(contains(f.warnings->sentences()[1], "split_size = 7 has no meaning"));
+}
+
+// -- cancel -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: a cancel of the sender withdraws the request, and the answer says so once") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  f.client.send(f.subject, cancel{1});
+  auto w = f.batcher.expect<withdraw>();
+  EXPECT(w.deployment_id == 5);
+  EXPECT(w.request_id == r->id());
+  EXPECT(w.reason.code == errc::cancelled);
+  f.client.expect_none();
+  r->refuse(w.reason);
+  f.expect_failed(1, errc::cancelled);
+  f.client.send(f.subject, cancel{1});
+  f.batcher.expect_none();
+  f.client.expect_none();
+}
+
+TEST_CASE("coordinator: nobody cancels another's request, nor one that is not there") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  probe other{f.system};
+  other.send(f.subject, cancel{1});
+  f.client.send(f.subject, cancel{2});
+  caf::anon_send(f.subject, cancel{1});
+  f.batcher.expect_none();
+  run(r);
+  f.expect_answered(1);
+}
+
+// -- deadlines --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: a deadline withdraws its request when it has come, and not before") {
+  fixture f;
+  auto r = f.accepted(f.message(1, 4, 100));
+  f.system.advance(99ms);
+  f.batcher.expect_none();
+  f.system.advance(1ms);
+  auto w = f.batcher.expect<withdraw>();
+  EXPECT(w.request_id == r->id());
+  EXPECT(w.reason.code == errc::deadline_exceeded);
+  f.client.expect_none();  // a lane may be committing: the batcher decides
+  r->refuse(w.reason);
+  f.expect_failed(1, errc::deadline_exceeded);
+  f.system.advance(1s);
+  f.batcher.expect_none();
+}
+
+TEST_CASE("coordinator: the deadline of an answered request does nothing") {
+  fixture f;
+  run(f.accepted(f.message(1, 4, 100)));
+  f.expect_answered(1);
+  f.system.advance(1s);
+  f.batcher.expect_none();
+}
+
+TEST_CASE("coordinator: deadlines come in their own order, each once, also when an earlier one arrives later") {
+  fixture f;
+  auto late = f.accepted(f.message(1, 4, 100)), early = f.accepted(f.message(2, 4, 50));
+  auto same = f.accepted(f.message(3, 4, 50)), none = f.accepted(f.message(4, 4, 0));
+  f.system.advance(50ms);
+  EXPECT(f.batcher.expect<withdraw>().request_id == early->id());
+  EXPECT(f.batcher.expect<withdraw>().request_id == same->id());
+  f.batcher.expect_none();
+  f.system.advance(49ms);
+  f.batcher.expect_none();
+  f.system.advance(1ms);  // now the tick of the first generation comes too, and counts no more
+  EXPECT(f.batcher.expect<withdraw>().request_id == late->id());
+  f.batcher.expect_none();
+  f.system.advance(1h);
+  f.batcher.expect_none();
+  std::uint64_t id = 1;
+  for (auto* r : {&late, &early, &same, &none}) {
+    run(*r);
+    f.expect_answered(id++);
+  }
+}
+
+TEST_CASE("coordinator: a tick of a stale generation does nothing") {
+  fixture f;
+  auto r = f.accepted(f.message(1, 4, 100));
+  for (std::uint64_t generation : {0, 2, 1'000}) f.client.send(f.subject, deadline_tick{generation});
+  f.client.send(f.subject, deadline_tick{1});  // the right one, too early
+  f.batcher.expect_none();
+  f.system.advance(100ms);
+  EXPECT(f.batcher.expect<withdraw>().request_id == r->id());
+  f.batcher.expect_none();
+  run(r);
+  f.expect_answered(1);
+}
+
+TEST_CASE("coordinator: the longest and the most negative time that a stranger can send are no deadline in the past") {
+  fixture f;
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  auto a = f.accepted(f.message(1, 4, most)), b = f.accepted(f.message(2, 4, most / 1'000'000));
+  auto c = f.accepted(f.message(3, 4, std::numeric_limits<std::int64_t>::min()));
+  f.system.advance(24h);
+  f.batcher.expect_none();
+  std::uint64_t id = 1;
+  for (auto* r : {&a, &b, &c}) {
+    run(*r);
+    f.expect_answered(id++);
+  }
+}
+
+// -- the end ----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: told to quit, it answers what is open with draining") {
+  fixture f;
+  auto a = f.accepted(f.message(1)), b = f.accepted(f.message(2));
+  f.parent.watch(f.subject.address());
+  f.system.end(f.subject);
+  for (int i = 0; i < 2; ++i) {
+    auto m = f.client.expect<infer_response>();
+    EXPECT(m.error.code == errc::draining);
+    EXPECT(m.trace_id == "trace-" + std::to_string(m.id));
+  }
+  EXPECT(f.parent.expect<caf::down_msg>().source == f.subject.address());
+  run(a);  // what was under way ends without it
+  run(b);
+  f.client.expect_none();
+}
+
+TEST_CASE("coordinator: dropped by its last holder, it goes and answers what is open") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  f.parent.watch(f.subject.address());
+  f.subject = nullptr;
+  f.expect_failed(1, errc::draining);
+  f.parent.expect<caf::down_msg>();
+  run(r);
+  f.client.expect_none();
+}

@@ -1,0 +1,187 @@
+#include <support/deterministic_system.hpp>
+#include <support/errors.hpp>
+#include <support/probe.hpp>
+#include <support/puppet_lane.hpp>
+#include <support/requests.hpp>
+
+#include <ganglion/actors/core/core.hpp>
+
+using namespace ganglion;
+using namespace ganglion::test;
+
+namespace {
+
+/// A core with a puppet lane, between a supervisor and a batcher that are doubles.
+struct fixture {
+  puppet_lanes lanes;
+  deterministic_system system;
+  probe supervisor{system}, batcher{system};
+  std::vector<std::size_t> observed;
+  compiled_model model = plus_one_model(4);
+  std::shared_ptr<const deployment> target = deployment_of(model, 1, {3});
+  core_actor subject;
+
+  fixture() {
+    lanes.loads_at_once = false;
+    subject = spawn_core(supervisor.parent(), {{3, 1, {}},
+                                               lanes.factory(),
+                                               caf::actor_cast<caf::weak_actor_ptr>(batcher.as<batcher_actor>()),
+                                               [this](const execution_report&, std::size_t core) { observed.push_back(core); }});
+    supervisor.watch(subject.address());
+  }
+  ~fixture() {
+    supervisor.ignore_the_rest();
+    system.end(subject);
+  }
+
+  std::pair<sent_request, execution_ptr> start(std::int64_t rows) {
+    auto r = make_request(target, rows);
+    r.value->plan(true, {});
+    auto work = std::make_shared<execution>();
+    work->model_id = model.id();
+    work->batch = 4;
+    work->parts.push_back({r.value, &r.value->add_slot(0, rows, 0), 0, 0});
+    supervisor.send(subject, start_execution{work});
+    return {r, work};
+  }
+  core_status status() {
+    supervisor.send(subject, status_query{});
+    return supervisor.expect<core_status>();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("core: a load is answered with its operation when the lane has loaded") {
+  fixture f;
+  f.supervisor.send(f.subject, load_model{f.model, 17});
+  f.supervisor.expect_none();
+  EXPECT(f.status().models == 0);
+  f.lanes.load(3);
+  auto m = f.supervisor.expect<model_loaded>();
+  EXPECT(m.core == 3);
+  EXPECT(m.operation == 17);
+  EXPECT(m.report.model_id == f.model.id());
+  EXPECT(m.report.error.code == errc::ok);
+  EXPECT(f.status().models == 1);
+  EXPECT(f.status().model_bytes == 100);
+}
+
+TEST_CASE("core: overlapping loads are answered each with its own operation, also of one model") {
+  fixture f;
+  const auto& other = plus_one_model(2);
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  f.supervisor.send(f.subject, load_model{other, 2});
+  f.supervisor.send(f.subject, load_model{f.model, 3});
+  for (std::uint64_t operation : {1, 2, 3}) {
+    f.lanes.load(3);
+    EXPECT(f.supervisor.expect<model_loaded>().operation == operation);
+  }
+  EXPECT(f.status().models == 2);
+}
+
+TEST_CASE("core: a load that fails is answered with the failure, and the model is not counted") {
+  fixture f;
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  f.lanes.load(3, {errc::forward_failed, "the warm-up failed"});
+  EXPECT(f.supervisor.expect<model_loaded>().report.error.text == "the warm-up failed");
+  EXPECT(f.status().models == 0);
+}
+
+TEST_CASE("core: a model that is unloaded is counted no more") {
+  fixture f;
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  f.lanes.load(3);
+  f.supervisor.expect<model_loaded>();
+  f.supervisor.send(f.subject, unload_model{f.model.id()});
+  EXPECT(f.lanes.of(3).unloaded == std::vector<std::uint64_t>{f.model.id()});
+  EXPECT(f.status().model_bytes == 0);
+}
+
+TEST_CASE("core: executions go to the lane in order, and their reports to the batcher, the observer and the status") {
+  fixture f;
+  auto [a, first] = f.start(4);
+  auto [b, second] = f.start(3);
+  REQUIRE(f.lanes.started(3) == 2);
+  EXPECT(f.lanes.of(3).started[0] == first);
+  f.batcher.expect_none();
+  f.lanes.finish(3);
+  auto done = f.batcher.expect<executions_done>();
+  EXPECT(done.core == 3);
+  REQUIRE(done.reports->size() == 1);
+  EXPECT(done.reports->front().work == first);
+  EXPECT(a.got->only().ok());
+  f.lanes.finish(3);
+  EXPECT(f.batcher.expect<executions_done>().reports->front().work == second);
+  EXPECT(f.observed == std::vector<std::size_t>{3, 3});
+  auto s = f.status();
+  EXPECT(s.index == 3);
+  EXPECT(s.up);
+  EXPECT(s.executions == 2);
+  EXPECT(s.rows == 7);
+  EXPECT(s.padding_rows == 1);
+  EXPECT(s.busy_ns == 2'000'000);
+}
+
+TEST_CASE("core: an execution that was taken back before it ran is reported and not counted") {
+  fixture f;
+  auto [r, work] = f.start(4);
+  r.value->answer().fail({errc::cancelled, "x"});
+  r.value->answer().drop(*work->parts[0].where);
+  f.lanes.finish(3);
+  EXPECT_FALSE(f.batcher.expect<executions_done>().reports->front().ran);
+  EXPECT(f.status().executions == 0);
+}
+
+TEST_CASE("core: an execution that fails is reported with its error, and the core lives on") {
+  fixture f;
+  f.start(4);
+  f.lanes.fail(3, "it broke");
+  EXPECT(f.batcher.expect<executions_done>().reports->front().error.text == "it broke");
+  auto [r, work] = f.start(4);
+  f.lanes.finish(3);
+  f.batcher.expect<executions_done>();
+  EXPECT(r.got->only().ok());
+}
+
+TEST_CASE("core: when its lane is lost it quits with the reason and gives the lane up") {
+  fixture f;
+  auto [r, work] = f.start(4);
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  f.lanes.die(3, "the device fell off the bus");
+  auto m = f.supervisor.expect<caf::down_msg>();
+  EXPECT(m.source == f.subject.address());
+  EXPECT(contains(caf::to_string(m.reason), "the device fell off the bus"));
+  EXPECT_FALSE(f.lanes.of(3).alive);
+  // Whatever the lane still says reaches nobody.
+  f.lanes.finish(3);
+  f.lanes.load(3);
+  f.lanes.die(3);
+  f.batcher.expect_none();
+  f.supervisor.expect_none();
+}
+
+TEST_CASE("core: told to quit, it gives its lane up without an error") {
+  fixture f;
+  f.system.end(f.subject);
+  EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
+  EXPECT_FALSE(f.lanes.of(3).alive);
+}
+
+TEST_CASE("core: without a batcher its reports go nowhere") {
+  puppet_lanes lanes;
+  deterministic_system system;
+  probe supervisor{system};
+  auto subject = spawn_core(supervisor.parent(), {{0, 1, {}}, lanes.factory(), {}, {}});
+  auto target = deployment_of(plus_one_model(4), 1, {0});
+  auto r = make_request(target, 4);
+  r.value->plan(true, {});
+  auto work = std::make_shared<execution>();
+  work->batch = 4;
+  work->parts.push_back({r.value, &r.value->add_slot(0, 4, 0), 0, 0});
+  supervisor.send(subject, start_execution{work});
+  lanes.finish(0);
+  system.run();
+  EXPECT(r.got->only().ok());
+  system.end(subject);
+}

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <support/puppet_lane.hpp>
+#include <support/requests.hpp>
+
+#include <ganglion/actors/batcher/formation.hpp>
+
+#include <map>
+
+namespace ganglion::test {
+
+/// A formation with the executions that its cores hold, which end when the test says so.
+struct formation_fixture {
+  formation queue;
+  std::shared_ptr<admission> gate = std::make_shared<admission>();
+  puppet_lanes lanes;
+  std::map<std::size_t, std::vector<execution_ptr>> held;  // by core, oldest first
+
+  explicit formation_fixture(credit_config credits = {}) : queue(credits) {}
+
+  std::shared_ptr<const deployment> add(std::uint64_t id, std::int64_t batch, std::vector<std::size_t> cores,
+                                        std::optional<std::size_t> num_workers = {}) {
+    auto d = deployment_of_batch(batch, id, std::move(cores));
+    queue.add(d, num_workers);
+    return d;
+  }
+  sent_request enqueue(const std::shared_ptr<const deployment>& d, std::int64_t rows,
+                       std::optional<std::int64_t> split = {}, bool dynamic = true) {
+    auto r = make_request(d, rows, gate);
+    r.value->plan(dynamic, split);
+    queue.enqueue(r.value, {});
+    r.value.reset();  // the formation and the lanes alone keep it
+    return r;
+  }
+  /// Binds work to cores for as long as one takes any. Returns how many executions.
+  std::size_t pump() {
+    std::size_t count = 0;
+    for (; auto next = queue.next({}); ++count) held[next->core].push_back(next->work);
+    return count;
+  }
+  execution_ptr take(std::size_t core, std::size_t place = 0) {
+    auto& all = held[core];
+    REQUIRE(all.size() > place);
+    auto work = all[place];
+    all.erase(all.begin() + static_cast<std::ptrdiff_t>(place));
+    return work;
+  }
+  void finish(std::size_t core, std::size_t place = 0, std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
+    auto work = take(core, place);
+    queue.finished(core, lanes.complete(work, core, computed));
+  }
+  void fail(std::size_t core, std::size_t place = 0) {
+    auto work = take(core, place);
+    for (const auto& p : work->parts) p.where->start(p.attempt);
+    queue.finished(core, {work, {errc::forward_failed, "it failed"}, true, {}, {}, {}});
+  }
+  /// The core goes; what it held is returned, and may still be in the middle of something.
+  std::vector<execution_ptr> down(std::size_t core, bool returns) {
+    queue.core_down(core, returns);
+    return std::exchange(held[core], {});
+  }
+  /// Finishes and pumps until nothing runs.
+  void run_all() {
+    pump();
+    for (bool any = true; any;) {
+      any = false;
+      for (auto& [core, all] : held)
+        while (!all.empty()) {
+          finish(core);
+          pump();
+          any = true;
+        }
+    }
+  }
+  void expect_all_gone() const {
+    EXPECT(queue.executions_in_flight() == 0);
+    EXPECT(gate->queued_rows() == 0);
+    EXPECT(gate->queued_bytes() == 0);
+    EXPECT(gate->unanswered() == 0);
+  }
+};
+
+/// The request was answered once, with its own rows plus one.
+inline void expect_answered(const sent_request& r, std::int64_t rows, std::int64_t first = 0) {
+  REQUIRE(r.got->once());
+  NOTE(r.got->only().error.text);
+  REQUIRE(r.got->only().ok());
+  REQUIRE(at::equal(r.got->only().outputs.toTensor(), numbered_rows(rows, first) + 1));
+}
+
+inline void expect_failed(const sent_request& r, errc code) {
+  REQUIRE(r.got->once());
+  EXPECT(to_string(r.got->only().error.code) == to_string(code));
+}
+
+}  // namespace ganglion::test
