@@ -110,7 +110,7 @@ archive read(const fs::path& path) {
   return result;
 }
 
-} // namespace
+}  // namespace
 
 error load_error(const fs::path& path, const std::string& what) {
   return {errc::model_load_failed, fmt::format("'{}' {}", path.native(), what)};
@@ -128,4 +128,4 @@ archive read_archive(const fs::path& path, const load_options& options) {
   }
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -25,4 +25,4 @@ archive read_archive(const std::filesystem::path& path, const load_options& opti
 /// The error for a file, whose name begins the sentence.
 error load_error(const std::filesystem::path& path, const std::string& what);
 
-} // namespace ganglion
+}  // namespace ganglion

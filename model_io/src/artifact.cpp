@@ -119,7 +119,7 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
       assemble(module, std::move(sig), made.cast, std::move(chosen), std::move(made.warnings))};
 }
 
-} // namespace
+}  // namespace
 
 void save(const compiled_model& model, const fs::path& path) {
   const auto& state = model.internals();
@@ -149,4 +149,4 @@ jit::Module load_module(const fs::path& path, const load_options& options) {
   return read_archive(path, options).module;
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -112,7 +112,7 @@ class graph_hasher {
   std::unordered_map<const jit::Value*, std::uint64_t> numbers_;
 };
 
-} // namespace
+}  // namespace
 
 std::string content_hash(const jit::Module& source, const std::string& signature_text) {
   hasher hash;
@@ -124,4 +124,4 @@ std::string content_hash(const jit::Module& source, const std::string& signature
   return hash.hex();
 }
 
-} // namespace ganglion
+}  // namespace ganglion

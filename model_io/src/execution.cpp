@@ -30,7 +30,7 @@ std::vector<c10::IValue> with_dtype(std::vector<c10::IValue> leaves, at::ScalarT
   return leaves;
 }
 
-} // namespace
+}  // namespace
 
 execution::execution(const torch::jit::Module& program, const signature& sig, auto_cast cast)
     : sig_(sig),
@@ -99,4 +99,4 @@ c10::IValue run_source(const torch::jit::Module& source, const signature& sig,
   return module.forward(arguments_from(sig, cloned(leaves)));
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -34,4 +34,4 @@ class execution {
 c10::IValue run_source(const torch::jit::Module& source, const signature& sig,
                        const std::vector<c10::IValue>& leaves);
 
-} // namespace ganglion
+}  // namespace ganglion

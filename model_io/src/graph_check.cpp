@@ -119,7 +119,7 @@ void append_tensors(const c10::IValue& value, const std::string& name,
       tensors.emplace_back(std::move(leaf.path), leaf.value.toTensor());
 }
 
-} // namespace
+}  // namespace
 
 std::string changes_attribute(const std::string& name) {
   return fmt::format(
@@ -178,4 +178,4 @@ std::vector<at::Tensor> constant_tensors(const jit::Graph& graph) {
   return tensors;
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -28,4 +28,4 @@ std::vector<std::pair<std::string, at::Tensor>> held_tensors(const torch::jit::M
 /// The tensor constants that a graph uses, in its inner blocks too.
 std::vector<at::Tensor> constant_tensors(const torch::jit::Graph& graph);
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -27,7 +27,7 @@ std::size_t weight_bytes_of(const torch::jit::Module& program) {
   return bytes;
 }
 
-} // namespace
+}  // namespace
 
 std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig,
                                                       auto_cast cast, program chosen,
@@ -61,4 +61,4 @@ std::size_t compiled_model::weight_bytes() const { return state_->weight_bytes; 
 std::uint64_t compiled_model::id() const { return state_->id; }
 const torch::jit::Module& compiled_model::source() const { return state_->source; }
 
-} // namespace ganglion
+}  // namespace ganglion

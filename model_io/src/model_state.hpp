@@ -32,4 +32,4 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
 /// placed in the code, so it outlives saving and loading.
 std::string content_hash(const torch::jit::Module& source, const std::string& signature_text);
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -13,7 +13,7 @@ void append_tensors(const c10::IValue& tree, std::string_view root, std::vector<
     if (leaf.value.isTensor()) specs.push_back(spec_of(leaf.value.toTensor(), std::move(leaf.path)));
 }
 
-} // namespace
+}  // namespace
 
 at::Tensor placeholder(at::ScalarType dtype, at::IntArrayRef shape) {
   return at::zeros({}, at::TensorOptions{}.dtype(dtype)).expand(shape);
@@ -38,4 +38,4 @@ void name_tensors(signature& sig) {
   append_tensors(sig.result, "output", sig.outputs);
 }
 
-} // namespace ganglion
+}  // namespace ganglion

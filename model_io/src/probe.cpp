@@ -144,7 +144,7 @@ class probe {
   std::vector<double> magnitudes_;
 };
 
-} // namespace
+}  // namespace
 
 std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
   if (auto reason = sizes_disagree(sig); !reason.empty()) return reason;
@@ -156,4 +156,4 @@ std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
   }
 }
 
-} // namespace ganglion
+}  // namespace ganglion

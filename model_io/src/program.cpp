@@ -235,7 +235,7 @@ expected<program> unchecked(const program_request& request) {
   return last;
 }
 
-} // namespace
+}  // namespace
 
 expected<program> choose_program(const program_request& request, bool tune) {
   const auto all = references(request);
@@ -255,4 +255,4 @@ expected<program> rebuild_program(const program_request& request, const std::str
   return first_right(request, all, kinds);
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -36,4 +36,4 @@ expected<program> choose_program(const program_request& request, bool tune);
 /// recipe stands for the best that is right. Errors: as above.
 expected<program> rebuild_program(const program_request& request, const std::string& recipe);
 
-} // namespace ganglion
+}  // namespace ganglion

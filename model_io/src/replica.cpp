@@ -64,4 +64,4 @@ std::string brief_message(const std::exception& e) {
   return rest.empty() ? "no message" : std::string{rest};
 }
 
-} // namespace ganglion
+}  // namespace ganglion

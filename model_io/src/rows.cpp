@@ -25,7 +25,7 @@ at::Tensor made_tensor(const tensor_spec& spec, const value_range& range, const 
       .to(spec.dtype);
 }
 
-} // namespace
+}  // namespace
 
 value_range range_of(const at::Tensor& tensor) {
   if (tensor.is_complex()) return {};
@@ -91,4 +91,4 @@ double rounding_tolerance(at::ScalarType dtype, double magnitude) {
   }
 }
 
-} // namespace ganglion
+}  // namespace ganglion

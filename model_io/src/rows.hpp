@@ -40,4 +40,4 @@ std::optional<deviation> compare(const at::Tensor& reference, const at::Tensor& 
 /// allowance hides an error.
 double rounding_tolerance(at::ScalarType dtype, double magnitude);
 
-} // namespace ganglion
+}  // namespace ganglion

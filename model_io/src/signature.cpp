@@ -109,7 +109,7 @@ failure dim_out_of_range(std::string_view what, const tensor_spec& spec, std::in
                       to_string(spec), -static_cast<std::int64_t>(rank), rank - 1)};
 }
 
-} // namespace
+}  // namespace
 
 std::optional<std::int64_t> normalized_dim(std::int64_t dim, std::int64_t rank) {
   if (dim < -rank || dim >= rank) return std::nullopt;
@@ -196,4 +196,4 @@ std::vector<c10::IValue> arguments_from(const signature& sig, const std::vector<
   return arguments;
 }
 
-} // namespace ganglion
+}  // namespace ganglion

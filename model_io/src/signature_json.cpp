@@ -209,7 +209,7 @@ signature read_signature(const json::object& root, const std::vector<c10::TypePt
   return sig;
 }
 
-} // namespace
+}  // namespace
 
 bool is_storable(const c10::IValue& leaf) {
   return leaf.isTensor() || leaf.isNone() || leaf.isBool() || leaf.isInt() || leaf.isDouble() ||
@@ -250,4 +250,4 @@ expected<signature> signature_from_json(const std::string& text, const std::vect
   }
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -191,7 +191,7 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
       assemble(source, std::move(sig), options.auto_cast, std::move(chosen), std::move(warnings))};
 }
 
-} // namespace
+}  // namespace
 
 compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs,
                      trace_options options) {
@@ -207,4 +207,4 @@ compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example
   }
 }
 
-} // namespace ganglion
+}  // namespace ganglion

@@ -5,6 +5,8 @@
 #include <support/modules.hpp>
 #include <support/scratch_folder.hpp>
 
+#include <ganglion/engine/core_lock.hpp>
+
 #include <fmt/format.h>
 
 #include <fstream>

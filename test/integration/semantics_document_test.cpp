@@ -1,9 +1,9 @@
 // docs/semantics.md names a test for every clause, and every test that it names exists.
 #include <support/doctest.hpp>
-#include <support/errors.hpp>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>

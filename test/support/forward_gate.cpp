@@ -24,7 +24,7 @@ door& the_door() {
   return *one;
 }
 
-at::Tensor pass(const at::Tensor& x) {
+at::Tensor through(const at::Tensor& x) {
   auto& d = the_door();
   std::unique_lock lock(d.mutex);
   if (d.stops > 0) {
@@ -38,7 +38,7 @@ at::Tensor pass(const at::Tensor& x) {
   return x.clone();
 }
 
-TORCH_LIBRARY(ganglion_test, library) { library.def("pass(Tensor x) -> Tensor", pass); }
+TORCH_LIBRARY(ganglion_test, library) { library.def("through(Tensor x) -> Tensor", through); }
 
 }  // namespace
 
@@ -75,7 +75,7 @@ torch::jit::Module gated_plus_one() {
   torch::jit::parseIR(R"(
 graph(%self, %x : Tensor):
   %one : int = prim::Constant[value=1]()
-  %passed : Tensor = ganglion_test::pass(%x)
+  %passed : Tensor = ganglion_test::through(%x)
   %y : Tensor = aten::add(%passed, %one, %one)
   return (%y)
 )",

@@ -27,7 +27,7 @@ void add_norm(Module& module) {
   module.register_attribute("training", c10::BoolType::get(), false);
 }
 
-} // namespace
+}  // namespace
 
 Module scripted(const std::string& code) {
   Module module{"Net"};
@@ -171,4 +171,4 @@ def forward(self, x):
 )");
 }
 
-} // namespace test_modules
+}  // namespace test_modules

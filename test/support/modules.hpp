@@ -65,4 +65,4 @@ torch::jit::Module fails_on_marked_rows();
 /// Fails always.
 torch::jit::Module fails();
 
-} // namespace test_modules
+}  // namespace test_modules

@@ -52,7 +52,7 @@ void write_with_signature(const fs::path& path, const std::string& signature) {
   module.save(path.string());
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("S18: a saved model loads again with the same signature, recipe, hash and answers") {
   const scratch_folder folder;

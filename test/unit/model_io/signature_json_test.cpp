@@ -55,7 +55,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(text.find(from), from.size(), to);
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("a signature reads back as it was written, with its containers' types") {
   const auto sig = nested();

@@ -29,7 +29,7 @@ failure check(const signature& sig, std::int64_t dim, const std::vector<c10::IVa
   return checked ? failure{} : checked.error();
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("a dimension counts from either end and nothing beyond") {
   EXPECT(normalized_dim(0, 3) == 0);

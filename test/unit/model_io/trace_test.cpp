@@ -28,7 +28,7 @@ bool close(const c10::IValue& a, const c10::IValue& b, double tolerance = 1e-4) 
   return at::allclose(a.toTensor(), b.toTensor(), tolerance, tolerance);
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("S18: a traced model knows the example's names, dtypes and sizes") {
   const auto model = traced(modules::two_inputs(), {at::rand({2, 3}), at::rand({2, 3})});
