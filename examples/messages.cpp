@@ -19,7 +19,7 @@ using namespace ganglion;
 
 constexpr std::int64_t compiled_batch = 4;
 constexpr std::int64_t width = 128;
-constexpr auto patience = std::chrono::minutes(1);
+constexpr auto patience = std::chrono::minutes(3);
 
 // A layer that is applied many times, so that a request of many rows takes long enough to be cancelled.
 torch::jit::Module repeated_layer() {

@@ -95,8 +95,10 @@ void write_timeline(const execution_recorder& recorder, const bench_report& repo
   const auto most = std::min<std::size_t>(200, 40 * report.cores.size());
   auto picture = middle_of(recorder.bars(report.cores), most);
   picture.title = picture_title(report);
-  picture.subtitle = fmt::format("{}; {} of {} executions, from the middle", picture_subtitle(report), picture.bars.size(),
-                                 report.executions.executions);
+  const auto all = report.executions.executions;
+  const auto shown = picture.bars.size() == all ? fmt::format("all {} executions", all)
+                                                : fmt::format("{} of {} executions, from the middle", picture.bars.size(), all);
+  picture.subtitle = fmt::format("{}; {}", picture_subtitle(report), shown);
   for (const auto core : report.cores) picture.lanes.push_back(fmt::format("nc:{}", core));
   std::ofstream file{report.timeline, std::ios::binary | std::ios::trunc};
   file << timeline_svg(picture) << std::flush;

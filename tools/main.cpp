@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <malloc.h>
 #include <new>
+#include <system_error>
 
 namespace {
 
@@ -68,6 +69,8 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
     return cannot_read(e.what());
   } catch (const error& e) {
     print_error(to_string(e.failure().code), e.what());
+  } catch (const std::system_error& e) {
+    print_error(to_string(errc::io_failed), e.what());
   } catch (const std::bad_alloc&) {
     print_error("internal", "there is not enough memory");
   } catch (const std::exception& e) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 namespace ganglion {
 
@@ -64,11 +63,13 @@ void formation::core_up(std::size_t core) {
   auto& state = cores_[core];
   state.up = true;
   state.lost = false;
+  lone_.reset();  // its share was of other cores
   state.account = credit_account{credits_};
 }
 
 void formation::core_down(std::size_t core, bool returns) {
   auto& state = cores_[core];
+  lone_.reset();
   state.up = false;
   state.lost = !returns;
   state.account = credit_account{credits_};
@@ -113,16 +114,51 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
     r->refuse(all_cores_lost);
     return;
   }
+  lone_.reset();
+  if (idle()) share_evenly(*r, d);
   if (d.queue.empty()) join_turns(d);
   d.queue.push(std::move(r), now);
 }
 
+bool formation::idle() const {
+  for (const auto& [id, d] : deployments_)
+    if (!d.queue.empty()) return false;
+  // The latest first: under load it is the one that has not run.
+  for (const auto& [index, core] : cores_)
+    for (auto held = core.in_flight.rbegin(); held != core.in_flight.rend(); ++held)
+      for (const auto& p : held->second->parts)
+        if (!p.where->done()) return false;
+  return true;
+}
+
+void formation::share_evenly(const request& r, const deployment_state& d) {
+  const auto& plan = r.chunks();
+  if (plan.executions() != plan.size()) return;  // the executions of a chunk stay together
+  auto up = std::count_if(d.target->cores.begin(), d.target->cores.end(), [this](std::size_t core) {
+    auto found = cores_.find(core);
+    return found != cores_.end() && found->second.up;
+  });
+  auto cores = static_cast<std::size_t>(up);
+  if (cores > 0) lone_ = lone_request{r.id(), (plan.size() + cores - 1) / cores, {}};
+}
+
+bool formation::has_its_share(const request& r, std::size_t core) const {
+  if (!lone_ || lone_->id != r.id()) return false;
+  auto found = lone_->had.find(core);
+  return found != lone_->had.end() && found->second >= lone_->share;
+}
+
 void formation::join_turns(deployment_state& d) const {
-  // One that was idle starts level with those that were not: it neither pays nor is paid for the time before.
-  double least = std::numeric_limits<double>::max();
-  for (const auto& [id, other] : deployments_)
-    if (!other.queue.empty()) least = std::min(least, other.turn);
-  if (least != std::numeric_limits<double>::max()) d.turn = std::max(d.turn, least);
+  // One that was idle starts level with those that were not, or with the last that was not: it neither pays nor is paid
+  // for the time before.
+  std::optional<double> least;
+  double most = 0;
+  for (const auto& [id, other] : deployments_) {
+    if (&other == &d) continue;
+    most = std::max(most, other.turn);
+    if (!other.queue.empty() || other.in_flight > 0) least = std::min(least.value_or(other.turn), other.turn);
+  }
+  d.turn = std::max(d.turn, least.value_or(most));
 }
 
 void formation::cancel(std::uint64_t deployment_id, std::uint64_t request_id, failure f) {
@@ -201,6 +237,7 @@ std::optional<std::size_t> formation::pick_core(const deployment_state& d, const
   for (auto core : d.target->cores) {
     if (p.bound && *p.bound != core) continue;
     if (p.avoid == core && other_alive) continue;
+    if (has_its_share(*p.owner, core)) continue;
     auto found = cores_.find(core);
     if (found == cores_.end() || !found->second.up || !found->second.account.accepts(seconds)) continue;
     const auto& account = found->second.account;
@@ -237,6 +274,7 @@ std::optional<assignment> formation::next_of(deployment_state& d, clock::time_po
   state.expected.emplace(work->id, seconds);
   ++d.in_flight;
   d.turn += seconds;
+  if (lone_ && lone_->id == p.owner->id()) ++lone_->had[core];
   return assignment{core, std::move(work)};
 }
 
@@ -276,11 +314,13 @@ void formation::take_back(const part& p, const execution& work, std::size_t core
                            core});
     return;
   }
+  // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
+  if (!p.where->drop()) return;
   auto why = first_time ? "and no other core can take them" : "after they had been tried once before";
   p.owner->answer().fail(lost(fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again",
                                           core, p.where->first_row(), p.where->first_row() + p.where->rows() - 1, why),
                               p.where, core));
-  p.owner->answer().drop(*p.where);
+  p.owner->answer().drop_rows(p.where->rows());
   drop_request(p.owner);
 }
 

@@ -152,7 +152,7 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   auto& entry = s.records.emplace(id, record{std::move(answer), key, {}}).first->second;
   s.ids.emplace(key, id);
   if (m.remaining_ms > 0) {
-    auto due = self->clock().now() + std::chrono::milliseconds(m.remaining_ms);
+    auto due = self->clock().now() + std::chrono::milliseconds(std::min(m.remaining_ms, longest_ms));
     entry.deadline = s.deadlines.emplace(due, id);
     if (*entry.deadline == s.deadlines.begin()) arm(self);
   }

@@ -28,6 +28,30 @@ std::string leaf_name(const c10::IValue& tree, std::size_t index) {
 
 failure mismatch(std::string text) { return {errc::gather_mismatch, std::move(text)}; }
 
+/// Whether a chunk has the structure of the first that came.
+expected<void> same_outputs(const c10::IValue& first, const c10::IValue& outputs, std::size_t chunk) {
+  if (first.isTensor() && outputs.isTensor()) return {};
+  if (auto same = same_structure(first, outputs, "output"); !same)
+    return mismatch(fmt::format("the outputs of chunk {} differ from those of another: {}", chunk, same.error().text));
+  return {};
+}
+
+/// Whether a leaf that is no tensor has the value that it had in the first chunk.
+expected<void> same_value(const c10::IValue& first, const c10::IValue& outputs, const c10::IValue& leaf, std::size_t index,
+                          std::size_t chunk) {
+  if (equal_leaves(first, leaf)) return {};
+  return mismatch(fmt::format("{} is {} in chunk {} and {} in another: values that are no tensors must be equal in all "
+                              "chunks",
+                              leaf_name(outputs, index), leaf_text(leaf), chunk, leaf_text(first)));
+}
+
+/// The sizes without the one along an axis; all of them for -1.
+std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
+  auto sizes = t.sizes().vec();
+  if (axis >= 0 && axis < t.dim()) sizes[static_cast<std::size_t>(axis)] = 0;
+  return sizes;
+}
+
 /// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
 void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
                std::int64_t rows) {
@@ -67,7 +91,7 @@ gather::gather(gather_config config, sink deliver)
 
 gather::~gather() {
   if (delivered_.load(std::memory_order_acquire)) return;
-  fail({errc::core_lost, "the request was given up before it was answered: the engine is ending; send it again"});
+  fail({errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"});
   deliver();
 }
 
@@ -97,31 +121,26 @@ bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outpu
   return true;
 }
 
-expected<void> gather::agree(const c10::IValue& outputs, std::int64_t batch) {
-  if (structure_.isNone()) {
-    auto leaves = plain_leaves(outputs);
-    std::vector<c10::IValue> answer;
-    answer.reserve(leaves.size());
-    for (std::size_t i = 0; i < leaves.size(); ++i) {
-      if (!leaves[i].isTensor()) {
-        answer.push_back(leaves[i]);
-        continue;
-      }
-      const auto& t = leaves[i].toTensor();
-      if (t.dim() == 0 || t.size(0) != batch)
-        return mismatch(fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
-                                    "told apart, so disable dynamic batching",
-                                    leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
-      auto sizes = t.sizes().vec();
-      sizes[0] = config_.rows;
-      answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
+expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) {
+  auto leaves = plain_leaves(outputs);
+  std::vector<c10::IValue> answer;
+  answer.reserve(leaves.size());
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor()) {
+      answer.push_back(leaves[i]);
+      continue;
     }
-    answer_ = std::move(answer);
-    structure_ = outputs;
-    return {};
+    const auto& t = leaves[i].toTensor();
+    if (t.dim() == 0 || t.size(0) != batch)
+      return mismatch(fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
+                                  "told apart, so disable dynamic batching",
+                                  leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
+    auto sizes = t.sizes().vec();
+    sizes[0] = config_.rows;
+    answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
   }
-  if (!outputs.isTensor() || !structure_.isTensor())
-    if (auto same = same_structure(structure_, outputs, "output"); !same) return mismatch(same.error().text);
+  answer_ = std::move(answer);
+  structure_ = outputs;
   return {};
 }
 
@@ -129,27 +148,28 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
                                    std::int64_t batch) {
   {
     std::lock_guard lock(mutex_);
-    if (auto agreed = agree(outputs, batch); !agreed) return agreed;
+    auto agreed = structure_.isNone() ? allocate(outputs, batch) : same_outputs(structure_, outputs, where.chunk());
+    if (!agreed) return agreed;
   }
   const auto& answer = answer_;  // set by the first, and left alone until the last row is resolved
   auto leaves = plain_leaves(outputs);
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].isTensor()) {
-      if (!equal_leaves(answer[i], leaves[i]))
-        return mismatch(fmt::format("{} is {} in chunk {} and {} in another: values that are no tensors must be equal in "
-                                    "all chunks",
-                                    leaf_name(outputs, i), leaf_text(leaves[i]), where.chunk(), leaf_text(answer[i])));
+      if (auto same = same_value(answer[i], outputs, leaves[i], i, where.chunk()); !same) return same;
       continue;
     }
     const auto& from = leaves[i].toTensor();
     const auto& to = answer[i].toTensor();
     bool fits = from.scalar_type() == to.scalar_type() && from.dim() == to.dim() && from.size(0) == batch &&
                 from.sizes().slice(1) == to.sizes().slice(1);
-    if (!fits)
+    if (!fits) {
+      auto sizes = to.sizes().vec();
+      sizes[0] = batch;  // what another chunk returned, not the whole answer
       return mismatch(fmt::format("{} is {} in chunk {}, but {} in another for as many rows: dtype and trailing shape must "
                                   "agree between chunks",
                                   leaf_name(outputs, i), to_string(from.scalar_type(), from.sizes()), where.chunk(),
-                                  to_string(to.scalar_type(), to.sizes())));
+                                  to_string(to.scalar_type(), sizes)));
+    }
     if (to.numel() > 0) copy_rows(to, where.first_row(), from, offset, where.rows());
   }
   return {};
@@ -158,45 +178,44 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
 expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
   std::lock_guard lock(mutex_);
   kept_[where.chunk()] = outputs;
+  if (structure_.isNone()) {
+    structure_ = outputs;
+    return {};
+  }
+  if (auto same = same_outputs(structure_, outputs, where.chunk()); !same) return same;
+  auto first = plain_leaves(structure_), leaves = plain_leaves(outputs);
+  std::size_t tensor_index = 0;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor()) {
+      if (auto same = same_value(first[i], outputs, leaves[i], i, where.chunk()); !same) return same;
+      continue;
+    }
+    auto axis = config_.out_axis[tensor_index++];
+    const auto &piece = leaves[i].toTensor(), &reference = first[i].toTensor();
+    if (piece.scalar_type() != reference.scalar_type() || sizes_beside(piece, axis) != sizes_beside(reference, axis))
+      return mismatch(fmt::format("{} is {} in chunk {} and {} in another: dtype and all sizes but the one along the "
+                                  "scattered dimension must agree between chunks",
+                                  leaf_name(outputs, i), to_string(piece.scalar_type(), piece.sizes()), where.chunk(),
+                                  to_string(reference.scalar_type(), reference.sizes())));
+  }
   return {};
 }
 
 c10::IValue gather::assemble() {
   if (config_.sliced) return with_leaves(structure_, answer_);
   std::vector<std::vector<c10::IValue>> leaves;
-  for (const auto& outputs : kept_) {
-    if (auto same = same_structure(kept_.front(), outputs, "output"); !same) throw error(mismatch(same.error().text));
-    leaves.push_back(plain_leaves(outputs));
-  }
+  for (const auto& outputs : kept_) leaves.push_back(plain_leaves(outputs));
   std::vector<c10::IValue> joined;
   std::size_t tensor_index = 0;
   for (std::size_t i = 0; i < leaves.front().size(); ++i) {
-    const auto& first = leaves.front()[i];
-    if (!first.isTensor()) {
-      for (std::size_t chunk = 1; chunk < leaves.size(); ++chunk)
-        if (!equal_leaves(first, leaves[chunk][i]))
-          throw error(mismatch(fmt::format("{} is {} in chunk 0 and {} in chunk {}: values that are no tensors must be "
-                                           "equal in all chunks",
-                                           leaf_name(kept_.front(), i), leaf_text(first), leaf_text(leaves[chunk][i]),
-                                           chunk)));
-      joined.push_back(first);
+    if (!leaves.front()[i].isTensor()) {
+      joined.push_back(leaves.front()[i]);
       continue;
     }
     auto axis = config_.out_axis[tensor_index++];
     std::vector<at::Tensor> pieces;
-    for (std::size_t chunk = 0; chunk < leaves.size(); ++chunk) {
-      const auto& piece = leaves[chunk][i].toTensor();
-      auto comparable = [axis](const at::Tensor& t) {
-        auto sizes = t.sizes().vec();
-        if (axis >= 0 && axis < t.dim()) sizes[static_cast<std::size_t>(axis)] = 0;
-        return sizes;
-      };
-      const auto& reference = first.toTensor();
-      if (piece.scalar_type() != reference.scalar_type() || comparable(piece) != comparable(reference))
-        throw error(mismatch(fmt::format("{} is {} in chunk 0 and {} in chunk {}: dtype and all sizes but the one along the "
-                                         "scattered dimension must agree between chunks",
-                                         leaf_name(kept_.front(), i), to_string(reference.scalar_type(), reference.sizes()),
-                                         to_string(piece.scalar_type(), piece.sizes()), chunk)));
+    for (const auto& chunk : leaves) {
+      const auto& piece = chunk[i].toTensor();
       pieces.push_back(axis < 0 || piece.dim() == 0 ? piece.unsqueeze(0) : piece);
     }
     joined.emplace_back(at::cat(pieces, axis < 0 ? 0 : axis).detach());
@@ -233,8 +252,6 @@ void gather::deliver() {
     try {
       c10::InferenceMode ordinary(false);
       result.outputs = assemble();
-    } catch (const error& e) {
-      fail(e.failure());
     } catch (const std::exception& e) {
       fail({errc::gather_mismatch, fmt::format("the chunks cannot be gathered: {}", brief_message(e))});
     }

@@ -44,7 +44,7 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
 request::~request() {
   leave_queue(waiting_rows_);
   if (!answer_)
-    answered({{}, {errc::core_lost, "the request was given up before it was answered: the engine is ending; send it again"}});
+    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}});
 }
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {

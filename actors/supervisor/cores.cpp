@@ -32,6 +32,7 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
     if (!c.handle || c.handle.address() != m.source) continue;
     c.handle = nullptr;
     c.awaited.clear();
+    c.loaded.clear();
     if (s.ending) return;
     auto delay = c.restarts.died(self->clock().now() - c.started);
     ++c.restart_count;

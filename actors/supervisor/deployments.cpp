@@ -61,8 +61,10 @@ void forget_model(supervisor_pointer self, std::uint64_t model_id) {
   auto& s = self->state;
   auto found = s.models.find(model_id);
   if (found == s.models.end() || --found->second.deployments > 0) return;
-  for (auto& c : s.cores)
+  for (auto& c : s.cores) {
+    c.loaded.erase(model_id);
     if (c.models.erase(model_id) > 0 && c.handle) self->send(c.handle, unload_model{model_id});
+  }
   s.models.erase(found);
 }
 
@@ -135,8 +137,10 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
   ++s.models.try_emplace(model_id, model_entry{m.model, 0, 0}).first->second.deployments;
   for (auto core : op.target->cores) {
     auto& c = s.cores[core];
-    // A core that is down loads it when it comes back; one that has it already need not load it again.
-    if (!c.models.insert(model_id).second || !c.handle) continue;
+    c.models.insert(model_id);
+    // A core that is down loads it when it comes back; one that has it already need not load it again. One that is
+    // loading it does it twice: whether it can is known when it answers.
+    if (!c.handle || c.loaded.contains(model_id)) continue;
     op.awaited.insert(core);
     self->send(c.handle, load_model{m.model, id});
   }
@@ -149,8 +153,10 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
 void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
   auto& s = self->state;
   auto& c = s.cores[m.core];
-  if (auto model = s.models.find(m.report.model_id); model != s.models.end() && m.report.error.code == errc::ok)
+  if (auto model = s.models.find(m.report.model_id); model != s.models.end() && m.report.error.code == errc::ok) {
     model->second.seconds = m.report.seconds;
+    if (c.models.contains(m.report.model_id)) c.loaded.insert(m.report.model_id);
+  }
   if (c.awaited.erase(m.operation) > 0) {
     if (m.report.error.code != errc::ok) s.say(m.report.error.text);
     announce_if_ready(self, m.core);

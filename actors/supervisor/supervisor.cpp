@@ -106,7 +106,7 @@ caf::result<drained> on_drain(supervisor_pointer self, const drain& m) {
   s.config.gate->when_idle([weak, generation] {
     if (auto supervisor = strengthen<supervisor_actor>(weak)) caf::anon_send(supervisor, drain_ended{generation});
   });
-  self->delayed_send(self, std::chrono::milliseconds(std::max<std::int64_t>(m.bound_ms, 0)), drain_ended{generation});
+  self->delayed_send(self, std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms)), drain_ended{generation});
   return promise;
 }
 

@@ -18,8 +18,9 @@ struct core_entry {
   /// Loads that it must answer before the batcher may use it; only after a restart.
   std::set<std::uint64_t> awaited;
   bool announced = false;
-  /// The models that belong on it, by id.
+  /// The models that belong on it, by id, and those of them that it has loaded.
   std::set<std::uint64_t> models;
+  std::set<std::uint64_t> loaded;
 };
 
 /// A model that is on some cores.

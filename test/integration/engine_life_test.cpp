@@ -67,10 +67,7 @@ TEST_CASE("many threads call one data_parallel, and everybody gets the answer to
     });
   for (auto& thread : threads) thread.join();
   EXPECT(wrong == 0);
-  const auto status = host.status();
-  EXPECT(status.unanswered == 0);
-  EXPECT(status.queued_rows == 0);
-  EXPECT(status.queued_bytes == 0);
+  EXPECT(at_rest(host));
 }
 
 TEST_CASE("settings may change while other threads call") {

@@ -60,6 +60,16 @@ inline failure failure_of_future(std::future<c10::IValue>&& future) {
   return failure_of([&] { future.get(); });
 }
 
+/// Waits until nothing is counted as unanswered or queued: an answer is there before it is counted.
+inline bool at_rest(const engine& host) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  for (;;) {
+    const auto status = host.status();
+    if (status.unanswered == 0 && status.queued_rows == 0 && status.queued_bytes == 0) return true;
+    if (std::chrono::steady_clock::now() > end) return false;
+  }
+}
+
 /// What the traced module alone makes of the same inputs.
 inline c10::IValue source_answer(const compiled_model& model, std::vector<c10::IValue> inputs) {
   at::NoGradGuard no_grad;

@@ -25,7 +25,7 @@ TEST_CASE("an execution is formed only when a core can take it") {
 }
 
 TEST_CASE("a core takes executions up to its credit, in measured seconds beyond the first two") {
-  formation_fixture f{{2, 10e-3, 128}};
+  formation_fixture f{{2, 10.5e-3, 128}};
   auto d = f.add(1, 1, {0});
   f.queue.core_up(0);
   f.enqueue(d, 100);

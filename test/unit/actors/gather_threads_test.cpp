@@ -26,14 +26,12 @@ void hammer(std::uint32_t seed, bool drops) {
     config.rows += rows;
   }
   std::atomic<int> answers{0};
-  std::atomic<int> successes{0};
   outcome answer;
-  std::atomic<std::size_t> resolved{0};
+  std::atomic<std::size_t> resolved{0}, dropped{0};
   std::atomic<bool> go{false};
   {
     gather all{config, [&](outcome&& o) {
       answer = std::move(o);
-      if (answer.ok()) ++successes;
       ++answers;
     }};
     std::vector<std::thread> threads;
@@ -61,6 +59,7 @@ void hammer(std::uint32_t seed, bool drops) {
           std::this_thread::yield();
         } else if (s.drop()) {
           all.drop_rows(s.rows());
+          ++dropped;
           ++resolved;
         }
       }
@@ -69,8 +68,10 @@ void hammer(std::uint32_t seed, bool drops) {
     for (auto& t : threads) t.join();
   }
   REQUIRE(answers == 1);
-  REQUIRE(answer.ok() == !drops);
-  if (drops) return;
+  // The lanes may have been faster than the failure, but then no row was dropped.
+  if (!answer.ok()) REQUIRE(drops);
+  if (dropped > 0) REQUIRE_FALSE(answer.ok());
+  if (!answer.ok()) return;
   auto rows = answer.outputs.toTensor();
   for (std::size_t i = 0; i < slots.size(); ++i)
     REQUIRE((rows.narrow(0, slots[i].first_row(), parts[i]) == static_cast<float>(i)).all().item<bool>());
@@ -82,6 +83,6 @@ TEST_CASE("lanes that commit while slots are retried under them answer once, wit
   for (std::uint32_t seed = 0; seed < 150; ++seed) hammer(seed, false);
 }
 
-TEST_CASE("lanes that commit while slots are dropped under them answer once, with the failure") {
+TEST_CASE("lanes that commit while slots are dropped under them answer once, with the failure where a row was dropped") {
   for (std::uint32_t seed = 0; seed < 150; ++seed) hammer(seed, true);
 }

@@ -75,7 +75,7 @@ failure some_failure() { return {errc::forward_failed, "the model failed on chun
 c10::IValue some_value() {
   constexpr auto nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   c10::Dict<std::string, at::Tensor> named;
-  named.insert("mask", at::tensor({true, false}));
+  named.insert("mask", at::tensor({1, 0}).to(at::kBool));
   return c10::ivalue::Tuple::create({at::tensor({nan, inf, -inf, -0.0f, 1.5f}), named, at::scalar_tensor(3, at::kLong),
                                      std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity(), 7,
                                      "text", c10::IValue{}, at::zeros({0, 3}, at::kBFloat16)});

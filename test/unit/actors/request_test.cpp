@@ -46,16 +46,16 @@ TEST_CASE("a request that the gate refuses never calls its sink") {
   f.expect_all_gone();
 }
 
-TEST_CASE("a request that is dropped before it was planned is answered with core_lost") {
+TEST_CASE("a request that is dropped before it was planned is answered with draining") {
   fixture f;
   auto r = f.make(6);
   r.value.reset();
   REQUIRE(r.got->once());
-  EXPECT(r.got->only().error.code == errc::core_lost);
+  EXPECT(r.got->only().error.code == errc::draining);
   f.expect_all_gone();
 }
 
-TEST_CASE("a request that is dropped half way is answered with core_lost and leaves the queue's count once") {
+TEST_CASE("a request that is dropped half way is answered with draining and leaves the queue's count once") {
   fixture f;
   auto r = f.make(6);
   r.value->plan(true, {});
@@ -66,7 +66,7 @@ TEST_CASE("a request that is dropped half way is answered with core_lost and lea
   r.value->answer().commit(s, 0, at::ones({4, 2}), 0, 4, 0);
   r.value.reset();
   REQUIRE(r.got->once());
-  EXPECT(r.got->only().error.code == errc::core_lost);
+  EXPECT(r.got->only().error.code == errc::draining);
   f.expect_all_gone();
 }
 

@@ -24,7 +24,8 @@ struct assignment {
 /// Invariants: an execution is formed only when a core's credit takes it (late binding); none holds more than the
 /// compiled batch; the rows of a request are put into slots exactly once, in order; a chunk of several executions stays
 /// on one core; a deployment has at most its cap of executions in flight; deployments that share cores take turns by
-/// measured seconds; among the cores that accept, the one with the least work is taken.
+/// measured seconds; among the cores that accept, the one with the least work is taken; while a request that found the
+/// engine idle is alone, no core gets more than an even share of its executions (S12).
 class formation {
  public:
   explicit formation(credit_config credits = {}) : credits_(credits) {}
@@ -75,6 +76,13 @@ class formation {
     bool closing = false;
   };
 
+  /// The request that found the engine idle, and what each core had of it.
+  struct lone_request {
+    std::uint64_t id = 0;
+    std::size_t share = 0;
+    std::map<std::size_t, std::size_t> had;
+  };
+
   using deployments = std::map<std::uint64_t, deployment_state>;
 
   double expected_seconds(std::uint64_t model_id) const;
@@ -88,11 +96,16 @@ class formation {
   bool all_lost(const deployment_state& d) const;
   void fail_queue(deployment_state& d, const failure& f);
   void join_turns(deployment_state& d) const;
+  /// Whether nothing waits or runs; what has run and was not reported counts as nothing.
+  bool idle() const;
+  void share_evenly(const request& r, const deployment_state& d);
+  bool has_its_share(const request& r, std::size_t core) const;
 
   credit_config credits_;
   std::map<std::size_t, core_state> cores_;
   deployments deployments_;
   std::unordered_map<std::uint64_t, running_mean> seconds_;  // by model
+  std::optional<lone_request> lone_;
   std::uint64_t last_execution_ = 0;
 };
 

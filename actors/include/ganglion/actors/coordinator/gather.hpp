@@ -27,6 +27,8 @@ class slot {
   /// The index of the chunk that the rows are of.
   std::size_t chunk() const { return chunk_; }
   std::uint32_t attempt() const { return attempt_of(word_.load(std::memory_order_acquire)); }
+  /// Whether its rows are in the answer.
+  bool done() const { return static_cast<phase>(word_.load(std::memory_order_acquire) & 0xffffffffu) == phase::done; }
 
   // -- the lane's moves; each returns false where the attempt was revoked -----------------------------------------
   bool start(std::uint32_t attempt) { return move(word(attempt, phase::queued), phase::running); }
@@ -79,7 +81,8 @@ struct gather_config {
 ///
 /// The one piece of state that lanes share. Every row is resolved once: committed by the lane that holds its slot's
 /// attempt, or dropped by the batcher. Whoever resolves the last row delivers, so an answer waits for a lane that is
-/// committing and for nothing else. A gather that is destroyed undelivered delivers `core_lost`.
+/// committing and for nothing else. A gather that is destroyed undelivered delivers `draining`:
+/// only the end of an engine drops requests.
 class gather {
  public:
   using sink = std::function<void(outcome&&)>;
@@ -112,7 +115,8 @@ class gather {
   c10::IValue assemble();
   expected<void> write_slice(const slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch);
   expected<void> keep(const slot& where, const c10::IValue& outputs);
-  expected<void> agree(const c10::IValue& outputs, std::int64_t batch);
+  /// Makes the buffers of the answer after the first outputs.
+  expected<void> allocate(const c10::IValue& outputs, std::int64_t batch);
 
   gather_config config_;
   sink deliver_;

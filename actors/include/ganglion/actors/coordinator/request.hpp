@@ -24,7 +24,7 @@ struct deployment {
 
 /// One inference on its way: the checked inputs, the plan of its chunks and the gather of its answer. Shared by
 /// pointer between the actors and the lanes; never changed by two of them. When the last reference goes, whatever the
-/// reason, the gather has answered or answers `core_lost`: no request is lost in a mailbox.
+/// reason, the gather has answered or answers `draining`: no request is lost in the mailbox of an actor that ended.
 class request {
  public:
   /// A number unique within the process.

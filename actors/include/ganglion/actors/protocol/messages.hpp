@@ -8,6 +8,7 @@
 #include <caf/meta/type_name.hpp>
 #include <caf/sec.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -32,8 +33,17 @@ typename Inspector::result_type inspect(Inspector& f, value_message& x) {
     if (!bytes) return caf::make_error(caf::sec::invalid_argument, bytes.error().text);
     return f(caf::meta::type_name("ganglion::value_message"), *bytes);
   } else {
+    // In blocks: a stranger's length takes no more memory than there are bytes.
+    std::size_t size = 0;
+    if (auto err = f.begin_sequence(size)) return err;
     std::vector<char> bytes;
-    if (auto err = f(caf::meta::type_name("ganglion::value_message"), bytes)) return err;
+    while (bytes.size() < size) {
+      constexpr std::size_t block = std::size_t{1} << 20;
+      auto done = bytes.size();
+      bytes.resize(done + std::min(block, size - done));
+      if (auto err = f.apply_raw(bytes.size() - done, bytes.data() + done)) return err;
+    }
+    if (auto err = f.end_sequence()) return err;
     auto value = decode_value(bytes);
     if (!value) return caf::make_error(caf::sec::invalid_argument, value.error().text);
     x.value = std::move(*value);
@@ -45,6 +55,9 @@ template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, failure& x) {
   return f(caf::meta::type_name("ganglion::failure"), x.code, x.text, x.first_row, x.last_row, x.core);
 }
+
+/// The longest time that a message can ask for, a year: what a stranger asks for beyond that is taken as this.
+inline constexpr std::int64_t longest_ms = std::int64_t{365} * 24 * 3'600 * 1'000;
 
 /// Which model a message is about. An empty field stands for any.
 struct model_reference {
