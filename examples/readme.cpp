@@ -2,7 +2,7 @@
 // [readme]
 #include <ganglion/engine/data_parallel.hpp>
 
-#include <torch/csrc/jit/api/module.h>
+#include <torch/script.h>
 
 #include <iostream>
 

@@ -90,8 +90,12 @@ gather::gather(gather_config config, sink deliver)
 }
 
 gather::~gather() {
+  give_up({errc::core_lost, "the request was given up before it was answered: send it again"});
+}
+
+void gather::give_up(failure f) {
   if (delivered_.load(std::memory_order_acquire)) return;
-  fail({errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"});
+  fail(std::move(f));
   deliver();
 }
 
@@ -127,7 +131,7 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
   answer.reserve(leaves.size());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].isTensor()) {
-      answer.push_back(leaves[i]);
+      answer.push_back(leaves[i].deepcopy());  // a list may be the model's own
       continue;
     }
     const auto& t = leaves[i].toTensor();
@@ -209,7 +213,7 @@ c10::IValue gather::assemble() {
   std::size_t tensor_index = 0;
   for (std::size_t i = 0; i < leaves.front().size(); ++i) {
     if (!leaves.front()[i].isTensor()) {
-      joined.push_back(leaves.front()[i]);
+      joined.push_back(leaves.front()[i].deepcopy());  // a list may be the model's own
       continue;
     }
     auto axis = config_.out_axis[tensor_index++];

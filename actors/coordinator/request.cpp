@@ -43,8 +43,13 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
 
 request::~request() {
   leave_queue(waiting_rows_);
-  if (!answer_)
-    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}});
+  auto why = admitted_->closed()
+                 ? failure{errc::draining, "the engine ended before the request was answered: send it to another engine"}
+                 : failure{errc::core_lost, "the request was given up before it was answered: send it again"};
+  if (answer_)
+    answer_->give_up(std::move(why));
+  else
+    answered({{}, std::move(why)});
 }
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {
@@ -79,7 +84,7 @@ void request::answer_empty() {
       leaves.emplace_back(at::empty(sizes, sig.outputs[i].dtype));
       ++i;
     } else {
-      leaves.push_back(leaf.value);
+      leaves.push_back(leaf.value.deepcopy());
     }
   }
   answer_->deliver_empty(with_leaves(sig.result, leaves));

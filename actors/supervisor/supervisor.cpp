@@ -127,6 +127,7 @@ supervisor_actor::behavior_type supervisor_behavior(supervisor_pointer self, sup
   s.batcher = spawn_batcher(*self, s.config.batcher);
   self->monitor(s.batcher);
   s.cores.resize(s.config.cores.size());
+  for (auto& c : s.cores) c.restarts = backoff{s.config.restart};
   for (std::size_t i = 0; i < s.cores.size(); ++i) start_core(self, i);
   return {
       [self](const deploy& m) { return on_deploy(self, m); },

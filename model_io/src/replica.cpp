@@ -52,11 +52,16 @@ std::string brief_message(const std::exception& e) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
   const std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
   std::string_view rest{text};
-  // TorchScript puts its own traceback before the message.
-  constexpr std::string_view marker = "\nRuntimeError: ";
-  if (const auto at = rest.rfind(marker);
-      rest.find("Traceback of TorchScript") != rest.npos && at != rest.npos)
-    rest.remove_prefix(at + marker.size());
+  // TorchScript puts its own traceback before the message, and the exception's type: `\nbuiltins.ValueError: `.
+  if (rest.find("Traceback of TorchScript") != rest.npos) {
+    const auto end = rest.find_last_not_of(" \t\r\n");
+    const auto line = rest.rfind('\n', end);
+    const auto type = rest.find(": ", line == rest.npos ? 0 : line);
+    if (const auto marker = rest.rfind("\nRuntimeError: "); marker != rest.npos)
+      rest.remove_prefix(marker + std::string_view{"\nRuntimeError: "}.size());
+    else if (type != rest.npos)
+      rest.remove_prefix(type + 2);
+  }
   constexpr std::string_view blank = " \t\r\n";
   rest.remove_prefix(std::min(rest.find_first_not_of(blank), rest.size()));
   rest = rest.substr(0, rest.find('\n'));

@@ -53,8 +53,7 @@ std::vector<c10::IValue> made_leaves(const signature& sig, std::uint64_t seed, d
 }
 
 std::vector<c10::IValue> cloned(std::vector<c10::IValue> leaves) {
-  for (auto& leaf : leaves)
-    if (leaf.isTensor()) leaf = leaf.toTensor().clone();
+  for (auto& leaf : leaves) leaf = leaf.deepcopy();
   return leaves;
 }
 

@@ -22,7 +22,7 @@ std::vector<c10::IValue> with_rows_changed(std::vector<c10::IValue> leaves, Chan
   return leaves;
 }
 
-/// The leaves with tensors of their own, so that a module that writes to them harms nobody.
+/// The leaves with tensors and lists of their own, so that a module that writes to them harms nobody.
 std::vector<c10::IValue> cloned(std::vector<c10::IValue> leaves);
 
 /// How far a tensor is from the one that it should equal.

@@ -35,7 +35,7 @@ class Bench(Command):
 
     # -- scenarios -----------------------------------------------------------------------------------------------------
 
-    def test_offline_is_the_default_with_two_compiled_batches_a_core(self):
+    def test_offline_is_the_default_with_two_compiled_batches_a_core_and_says_on_what_it_ran(self):
         report = self.bench("linear", seconds="1")
         self.assertEqual((report["scenario"], report["cores"], report["device_ids"]), ("offline", 2, [0, 1]))
         self.assertEqual((report["compiled_batch"], report["batch"]), (4, 16))
@@ -45,9 +45,7 @@ class Bench(Command):
         self.assertEqual((report["model"], report["recipe"]), (model("linear"), "frozen"))
         self.assertGreaterEqual(report["seconds"], 1)
         self.assertLess(report["seconds"], 10)
-
-    def test_the_machine_is_described(self):
-        machine = self.bench("linear")["machine"]
+        machine = report["machine"]
         self.assertTrue(machine["cpu"])
         self.assertGreaterEqual(machine["cpus"], 1)
         self.assertRegex(machine["libtorch"], r"^\d+\.\d+")
@@ -87,8 +85,7 @@ class Bench(Command):
         self.assertEqual((report["cores"], report["device_ids"], report["batch"]), (1, [1], 8))
 
     def test_a_model_without_dynamic_batching_gets_its_compiled_batch_on_each_core(self):
-        for scenario in ([], ["--scenario", "single-stream"]):
-            self.assertEqual(self.bench("mixes", *scenario, warnings=1)["batch"], 8)
+        self.assertEqual(self.bench("mixes", "--scenario", "single-stream", warnings=1)["batch"], 8)
 
     def test_text_for_people_has_the_figures_and_no_json(self):
         result = self.accepted("bench", model("linear"), "--seconds", "0.1")
@@ -98,7 +95,7 @@ class Bench(Command):
     # -- extra figures -------------------------------------------------------------------------------------------------
 
     def test_scaling_compares_one_core_with_all(self):
-        report = self.bench("linear", "--scaling")
+        report = self.bench("linear", "--scaling", "--batch", "5")
         scaling = report["scaling"]
         self.assertEqual(scaling["cores"], 2)
         self.assertGreater(scaling["one_core_rows_per_second"], 0)
@@ -110,8 +107,6 @@ class Bench(Command):
         for name, warnings in (("pair", 0), ("mixes", 1), ("total", 2)):
             with self.subTest(name):
                 self.assertLess(self.bench(name, "--scaling", warnings=warnings)["scaling"]["largest_difference"], 1e-5)
-        rounded = self.bench("linear", "--scaling", "--batch", "5")
-        self.assertLess(rounded["scaling"]["largest_difference"], 1e-5)
 
     def test_baseline_compares_with_bare_loops_a_bare_ring_and_memory(self):
         baseline = self.bench("linear", "--baseline", seconds="0.5")["baseline"]

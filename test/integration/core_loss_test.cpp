@@ -58,16 +58,18 @@ TEST_CASE("what a dying core held is run once more on another, and the core come
   EXPECT(tried[0].core == 0);
   EXPECT(tried[1].core == 1);
   EXPECT(contains(on.ears.wait_for_sentence("core nc:0 died"), "the test let it die"));
-  // The next request uses both again, as soon as the core is back.
-  for (const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-       !on.host->status().cores[0].up && std::chrono::steady_clock::now() < end;) {
+  // It comes back with its model, and serves again.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (on.host->status().cores[0].models != 1 && std::chrono::steady_clock::now() < end) {
   }
-  EXPECT(same(answer(parallel, {counted({40, 3})}), counted({40, 3}) + 1));
   const auto status = on.host->status();
+  EXPECT(status.cores[0].models == 1);
   EXPECT(status.cores[0].up);
   EXPECT(status.cores[0].restarts == 1);
-  EXPECT(status.cores[0].models == 1);
   EXPECT(status.cores[1].restarts == 0);
+  EXPECT(same(answer(parallel, {counted({40, 3})}), counted({40, 3}) + 1));
+  on.ears.wait_for_executions(1 + 10);
+  EXPECT(executions_per_core(on.ears.executions())[0] > 0);
 }
 
 TEST_CASE("no row is lost or doubled when a core dies in the middle of large requests") {
@@ -152,6 +154,7 @@ TEST_CASE("a core that keeps dying counts as lost until it is back: requests fai
 }
 
 TEST_CASE("a core that was given up while it computed writes nothing when its forward ends at last") {
+  REQUIRE(wait_for_abandoned_lanes(std::chrono::minutes(1)));
   frail_engine on{2};
   data_parallel parallel{*on.host, compiled(gated_plus_one(), {at::ones({2, 3})})};
   const auto x = counted({2, 3});
@@ -191,6 +194,27 @@ TEST_CASE("a model is loaded again on a core that comes back, for all data_paral
   const auto x = at::rand({5, 4});
   EXPECT(same(patient_answer(b, x), source_answer(other, {x}).toTensor()));
   EXPECT(on.host->status().cores[0].models == 2);
+}
+
+TEST_CASE("a lane that cannot be made is a death of its core like another, tried again later") {
+  engine_ears ears;
+  std::atomic<int> tries{0};
+  auto options = ears.options(2);
+  options.make_lane = [&tries](const lane_config& config, std::shared_ptr<lane_sink> sink) {
+    if (++tries <= 2) throw std::runtime_error("no lane today");
+    return make_cpu_lane(config, std::move(sink));
+  };
+  engine host{options};
+  ears.wait_for_sentence("core nc:1 died");
+  const auto model = plus_one(2);
+  std::optional<data_parallel> parallel;
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+       !parallel && std::chrono::steady_clock::now() < end;) {
+    const auto f = failure_of([&] { parallel.emplace(host, model); });
+    EXPECT((f.code == errc::ok || f.code == errc::core_lost));
+  }
+  REQUIRE(parallel.has_value());
+  EXPECT(same(patient_answer(*parallel, counted({9, 3})), counted({9, 3}) + 1));
 }
 
 TEST_CASE("a data_parallel on the cores that are left is untouched by the death of another") {
@@ -272,6 +296,7 @@ TEST_CASE("a lane that never finishes does not keep the engine from ending") {
 }
 
 TEST_CASE("a forward that hangs does not keep the engine from ending, and its thread is counted until it ends") {
+  REQUIRE(wait_for_abandoned_lanes(std::chrono::minutes(1)));
   const auto x = counted({1, 3});
   std::optional<forward_gate> gate;
   std::future<c10::IValue> future;

@@ -194,6 +194,46 @@ TEST_CASE("S26: an answer shares nothing with the inputs, the weights or another
   }
 }
 
+TEST_CASE("S26: containers of an answer are its own too: a list may be changed") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  torch::jit::Module module{"Net"};
+  module.register_attribute("sizes", c10::ListType::ofInts(), c10::List<std::int64_t>({4, 5}));
+  module.define("def forward(self, x):\n  return (x, self.sizes, [1, 2])\n");
+  const auto model = compiled(module, {at::rand({4, 3})});
+  for (const bool dynamic : {true, false}) {
+    data_parallel parallel{host, model, {.dynamic_batching = dynamic}};
+    for (int again = 0; again < 2; ++again) {
+      const auto result = parallel({counted({8, 3})}).toTupleRef().elements().vec();
+      for (std::size_t leaf : {1u, 2u}) {
+        auto numbers = result[leaf].toIntList();
+        EXPECT((numbers.vec() == (leaf == 1 ? std::vector<std::int64_t>{4, 5} : std::vector<std::int64_t>{1, 2})));
+        numbers.push_back(6);
+      }
+    }
+    const auto empty = parallel({counted({dynamic ? 0 : 8, 3})}).toTupleRef().elements().vec();
+    empty[1].toIntList().clear();
+    EXPECT(parallel({counted({dynamic ? 0 : 8, 3})}).toTupleRef().elements()[1].toIntList().size() == 2);
+  }
+}
+
+TEST_CASE("S26: a model that changes a list it was given changes a copy, for every chunk") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  const auto module = modules::scripted(R"(
+def forward(self, x, steps: List[int]):
+  steps.append(10)
+  y = x
+  for step in steps:
+    y = y + step
+  return y
+)");
+  const c10::List<std::int64_t> steps({1, 2});
+  data_parallel parallel{host, compiled(module, {at::rand({2, 3}), steps})};
+  for (int again = 0; again < 2; ++again) EXPECT(same(answer(parallel, {counted({9, 3}), steps}), counted({9, 3}) + 13));
+  EXPECT(steps.size() == 2);
+}
+
 TEST_CASE("S26: one chunk on one core is no exception: its answer is a copy too") {
   engine_ears ears;
   engine host{ears.options(1)};

@@ -72,8 +72,14 @@ class probe {
     inbox_->pop_front();
     NOTE("the message is " << name_of(l.content));
     REQUIRE(l.content.template match_elements<T>());
-    last_ = std::move(l.promise);
     return l.content.template get_as<T>(0);
+  }
+  /// The same, for a message that `reply` answers. Until then its sender is held.
+  template <class T>
+  T expect_and_answer() {
+    system_.run();
+    if (!inbox_->empty()) last_ = inbox_->front().promise;
+    return expect<T>();
   }
   /// Nothing has come that was not looked at.
   void expect_none() {
@@ -91,9 +97,10 @@ class probe {
   bool has() const {
     return std::any_of(inbox_->begin(), inbox_->end(), [](auto& l) { return l.content.template match_elements<T>(); });
   }
-  /// Answers the message that `expect` gave last.
+  /// Answers the message that `expect_and_answer` gave last.
   template <class T>
   void reply(T m) {
+    self();  // the promise answers through it
     std::exchange(last_, {}).deliver(std::move(m));
     system_.run();
   }
@@ -107,8 +114,12 @@ class probe {
   };
   using inbox = std::deque<letter>;
 
+  /// Itself, for what it does outside of any handler.
   caf::event_based_actor* self() {
-    return dynamic_cast<caf::event_based_actor*>(caf::actor_cast<caf::abstract_actor*>(handle_));
+    auto* actor = dynamic_cast<caf::event_based_actor*>(caf::actor_cast<caf::abstract_actor*>(handle_));
+    // The unit on which it ran last is gone.
+    actor->context(system_.system().dummy_execution_unit());
+    return actor;
   }
   static std::string name_of(const caf::message& m) {
     if (m.empty()) return "an empty message";

@@ -27,7 +27,9 @@ struct fixture {
   explicit fixture(bool dynamic_batching = true)
       : subject(spawn_coordinator(parent.parent(), {target, gate, warnings, batcher.as<batcher_actor>(),
                                                     supervisor.as<supervisor_actor>(), dynamic_batching, {}, {}})) {}
-  ~fixture() { system.end(subject); }
+  ~fixture() {
+    if (subject) system.end(subject);
+  }
 
   /// A message for the inference of `rows` numbered rows.
   static infer_request message(std::uint64_t id, std::int64_t rows = 4, std::int64_t remaining_ms = 0) {
@@ -152,13 +154,13 @@ TEST_CASE("coordinator: without dynamic batching no rows go to the batcher, whic
 TEST_CASE("coordinator: status and drain are the supervisor's to answer") {
   fixture f;
   f.client.send(f.subject, status_query{});
-  f.supervisor.expect<status_query>();
+  f.supervisor.expect_and_answer<status_query>();
   status s;
   s.unanswered = 42;
   f.supervisor.reply(s);
   EXPECT(f.client.expect<status>().unanswered == 42);
   f.client.ask<drained>(f.subject, drain{123});
-  EXPECT(f.supervisor.expect<drain>().bound_ms == 123);
+  EXPECT(f.supervisor.expect_and_answer<drain>().bound_ms == 123);
   f.supervisor.reply(drained{4});
   EXPECT(f.client.expect<drained>().unanswered == 4);
 }
@@ -414,13 +416,22 @@ TEST_CASE("coordinator: told to quit, it answers what is open with draining") {
   f.client.expect_none();
 }
 
-TEST_CASE("coordinator: dropped by its last holder, it goes and answers what is open") {
+TEST_CASE("coordinator: dropped by its last holder, it goes when what came by message is answered") {
   fixture f;
-  auto r = f.accepted(f.message(1));
+  auto a = f.accepted(f.message(1)), b = f.accepted(f.message(2));
   f.parent.watch(f.subject.address());
   f.subject = nullptr;
-  f.expect_failed(1, errc::draining);
+  run(a);
+  f.expect_answered(1);
+  f.parent.expect_none();
+  run(b);
+  f.expect_answered(2);
   f.parent.expect<caf::down_msg>();
-  run(r);
-  f.client.expect_none();
+}
+
+TEST_CASE("coordinator: dropped by its last holder with nothing open, it goes at once") {
+  fixture f;
+  f.parent.watch(f.subject.address());
+  f.subject = nullptr;
+  f.parent.expect<caf::down_msg>();
 }

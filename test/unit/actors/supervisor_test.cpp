@@ -92,7 +92,8 @@ TEST_CASE("supervisor: deploys that cannot be are refused with their code and lo
     return f.refused(m);
   };
   EXPECT(with([](auto& m) { m.cores = {0, 2}; }).code == errc::invalid_device_id);
-  EXPECT(contains(with([](auto& m) { m.cores = {7}; }).text, "there is no core 7: 2 are visible"));
+  EXPECT(contains(with([](auto& m) { m.cores = {7}; }).text, "there is no core nc:7: 2 are visible"));
+  EXPECT(with([](auto& m) { m.cores = {1, 1}; }).code == errc::invalid_device_id);
   EXPECT(with([](auto& m) { m.num_workers = 0; }).code == errc::invalid_argument);
   EXPECT(with([](auto& m) { m.split_size = 0; }).code == errc::invalid_argument);
   EXPECT(with([](auto& m) { m.dim = 5; }).code == errc::dim_out_of_range);
@@ -324,9 +325,9 @@ TEST_CASE("supervisor: a reload that fails is told, and the core serves its othe
   f.system.run();
   EXPECT(f.said.back() == "no warm-up this time");
   const auto& good = first == plus_one_model(4).id() ? b : a;
-  f.infer(good.coordinator, 1);
+  f.infer(good.coordinator, 1, 2);
   f.finish(0);
-  f.expect_answered(1);
+  f.expect_answered(1, 2);
 }
 
 // -- status -----------------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ expected<void> validate(const configure& settings);
 
 /// The coordinator, one a deployment: the rules under which requests run, the records of those that came by message,
 /// their deadlines and their one answer. Spawned by the supervisor, which monitors it; monitors nobody. Once the engine
-/// drains it answers requests with `draining`. Quits when told to, or when nobody holds it any more; what came by
-/// message and is unanswered then is answered with `draining`.
+/// drains it answers requests with `draining`. Quits when told to, and answers what came by message and is unanswered
+/// with `draining`; or when nobody holds it any more and everything that came by message is answered.
 coordinator_actor spawn_coordinator(caf::local_actor& parent, coordinator_config config);
 
 }  // namespace ganglion

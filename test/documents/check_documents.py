@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Checks the project's documents: check_documents.py links|readme|protocol ROOT"""
+
+import pathlib
+import re
+import sys
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
+
+
+def documents(root):
+    """All Markdown files but those of build trees and hidden folders."""
+    for path in sorted(root.rglob("*.md")):
+        folders = path.relative_to(root).parts[:-1]
+        if not any(folder == "build" or folder.startswith(".") for folder in folders):
+            yield path
+
+
+def prose(text):
+    """The text without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path):
+    """The names that the headings of a document have as link targets."""
+    headings = re.findall(r"^#+ +(.+)$", prose(path.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def check_links(root):
+    """Each link that is not to the web is relative, and leads to a file, and to a heading where it names one."""
+    count = 0
+    for document in documents(root):
+        for target in LINK.findall(prose(document.read_text())):
+            if "://" in target:
+                continue
+            count += 1
+            where = f"{document.relative_to(root)}: the link {target}"
+            if target.startswith("/"):
+                yield f"{where} is not relative"
+                continue
+            file, _, anchor = target.partition("#")
+            path = (document.parent / file).resolve() if file else document
+            if not path.exists():
+                yield f"{where} leads nowhere"
+            elif root.resolve() not in path.parents and path != root.resolve():
+                yield f"{where} leads out of the project"
+            elif anchor and anchor not in anchors(path):
+                yield f"{where} names no heading of that document"
+    if count < 20:
+        yield f"only {count} links were found: this check looks in the wrong place"
+
+
+def check_readme(root):
+    """The first program of README.md is the marked region of examples/readme.cpp."""
+    shown = re.search(r"^```cpp\n(.*?)^```", (root / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    compiled = (root / "examples/readme.cpp").read_text().split("// [readme]\n")
+    if not shown or len(compiled) != 3:
+        yield "README.md shows no program, or examples/readme.cpp has no region between two lines // [readme]"
+    elif shown.group(1) != compiled[1]:
+        yield "the program of README.md is not that of examples/readme.cpp: copy the region between // [readme]"
+
+
+def check_protocol(root):
+    """docs/protocol.md names each message, handle and role of actors/protocol."""
+    text = (root / "docs/protocol.md").read_text()
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", text)) + " ".join(re.findall(r"^#.*", text, re.M))))
+    folder = root / "actors/include/ganglion/actors/protocol"
+    pattern = r"^struct (\w+)|^using (\w+_(?:actor|role)) ="
+    declared = {
+        (header.name, struct or handle)
+        for header in sorted(folder.glob("*.hpp"))
+        for struct, handle in re.findall(pattern, header.read_text(), re.M)
+    }
+    if len(declared) < 30:
+        yield f"only {len(declared)} messages and handles were found in {folder}: this check looks in the wrong place"
+    for header, name in sorted(declared):
+        if name not in named:
+            yield f"docs/protocol.md does not name {name} of {header}"
+
+
+def main():
+    checks = {"links": check_links, "readme": check_readme, "protocol": check_protocol}
+    if len(sys.argv) != 3 or sys.argv[1] not in checks:
+        sys.exit(__doc__)
+    problems = list(checks[sys.argv[1]](pathlib.Path(sys.argv[2])))
+    for problem in problems:
+        print(problem)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
