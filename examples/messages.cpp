@@ -130,15 +130,15 @@ void ask(client* self) {
 }
 
 // Step by step: each answer leads to the next question.
-caf::behavior client_behavior(client* self, torch::jit::Module module, compiled_model compiled,
-                              supervisor_actor engine, report* result) {
-  self->state.module = std::move(module);
+caf::behavior client_behavior(client* self, const torch::jit::Module& module, const compiled_model& compiled,
+                              const supervisor_actor& engine, report* result) {
+  self->state.module = module;
   self->state.result = result;
   self->set_error_handler([self](caf::error& e) {
     self->state.result->step(fmt::format("a message was not answered: {}", caf::to_string(e)), false);
     self->quit();
   });
-  self->request(engine, patience, deploy{std::move(compiled)}).then([self](const deployed& d) {
+  self->request(engine, patience, deploy{compiled}).then([self](const deployed& d) {
     self->state.result->step(d.ok() ? "the model is on all cores" : d.error.text, d.ok());
     self->state.model = d.coordinator;
     if (d.ok())

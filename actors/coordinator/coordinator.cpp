@@ -127,8 +127,7 @@ expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, c
   if (!checked) return checked.error();
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
   return request::admit(id, config.target, std::move(*checked), config.gate, [weak, id](outcome&& result) {
-    if (auto coordinator = strengthen<coordinator_actor>(weak))
-      caf::anon_send(coordinator, answered{id, std::make_shared<outcome>(std::move(result))});
+    tell(weak, answered{id, std::make_shared<outcome>(std::move(result)), {}});
   });
 }
 

@@ -90,12 +90,8 @@ gather::gather(gather_config config, sink deliver)
 }
 
 gather::~gather() {
-  give_up({errc::core_lost, "the request was given up before it was answered: send it again"});
-}
-
-void gather::give_up(failure f) {
   if (delivered_.load(std::memory_order_acquire)) return;
-  fail(std::move(f));
+  fail({errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"});
   deliver();
 }
 

@@ -43,13 +43,8 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
 
 request::~request() {
   leave_queue(waiting_rows_);
-  auto why = admitted_->closed()
-                 ? failure{errc::draining, "the engine ended before the request was answered: send it to another engine"}
-                 : failure{errc::core_lost, "the request was given up before it was answered: send it again"};
-  if (answer_)
-    answer_->give_up(std::move(why));
-  else
-    answered({{}, std::move(why)});
+  if (!answer_)
+    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}});
 }
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {

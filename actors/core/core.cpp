@@ -19,21 +19,17 @@ class core_port final : public lane_sink {
     closed_ = true;
   }
 
-  void loaded(load_report report) override { tell(lane_loaded{std::move(report)}); }
+  void loaded(load_report report) override { send(lane_loaded{std::move(report), {}}); }
   void finished(std::vector<execution_report> reports) override {
-    tell(lane_finished{std::make_shared<const std::vector<execution_report>>(std::move(reports))});
+    send(lane_finished{std::make_shared<const std::vector<execution_report>>(std::move(reports)), {}});
   }
-  void lost(std::string reason) override { tell(lane_lost{std::move(reason)}); }
+  void lost(std::string reason) override { send(lane_lost{std::move(reason), {}}); }
 
  private:
   template <class Message>
-  void tell(Message m) {
-    // Outlives the lock: if it is the last reference, the core goes here and closes this port.
-    core_actor core;
+  void send(Message m) {
     std::lock_guard lock(mutex_);
-    if (closed_) return;
-    core = strengthen<core_actor>(core_);
-    if (core) caf::anon_send(core, std::move(m));
+    if (!closed_) tell(core_, std::move(m));
   }
 
   caf::weak_actor_ptr core_;

@@ -103,10 +103,8 @@ caf::result<drained> on_drain(supervisor_pointer self, const drain& m) {
   s.drains.emplace(generation, promise);
   s.config.gate->close();
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
-  s.config.gate->when_idle([weak, generation] {
-    if (auto supervisor = strengthen<supervisor_actor>(weak)) caf::anon_send(supervisor, drain_ended{generation});
-  });
-  self->delayed_send(self, std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms)), drain_ended{generation});
+  s.config.gate->when_idle([weak, generation] { tell(weak, drain_ended{generation, {}}); });
+  self->delayed_send(self, std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms)), drain_ended{generation, {}});
   return promise;
 }
 

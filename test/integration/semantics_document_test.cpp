@@ -81,3 +81,13 @@ TEST_CASE("docs/semantics.md has a row for every clause, with tests of that clau
     }
   }
 }
+
+TEST_CASE("docs/semantics.md lists every integration test of a clause") {
+  const auto document = text_of(GANGLION_SEMANTICS_DOCUMENT);
+  const std::regex clause{R"re(^S\d+: )re"};
+  for (const auto& name : test_names(fs::path{GANGLION_TESTS} / "integration")) {
+    if (!std::regex_search(name, clause)) continue;
+    NOTE(name);
+    EXPECT(document.find("`" + name + "`") != document.npos);
+  }
+}

@@ -382,6 +382,23 @@ TEST_CASE("S24: every chunk failing is still one failure") {
   EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
 }
 
+TEST_CASE("S24: what waits of a request that failed is cancelled, not run") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, compiled(modules::fails_on_marked_rows(), {at::rand({1, 3})}), {.num_workers = 1}};
+  auto x = at::rand({64, 3});
+  x[0].fill_(2e6);
+  auto failed = parallel.submit({x}), next = parallel.submit({counted({2, 3})});
+  const auto f = failure_of_future(std::move(failed));
+  EXPECT(f.code == errc::forward_failed);
+  EXPECT(f.first_row == 0);
+  REQUIRE(ready(next));
+  EXPECT(same(next.get().toTensor(), counted({2, 3}) + 1));
+  const auto records = ears.wait_for_executions(3);
+  EXPECT(records.size() == 3);
+  EXPECT(std::count_if(records.begin(), records.end(), [](const auto& r) { return r.failed; }) == 1);
+}
+
 TEST_CASE("S24: other requests are untouched by one that fails, from many threads at once") {
   engine_ears ears;
   engine host{ears.options(4)};

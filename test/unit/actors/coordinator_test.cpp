@@ -232,8 +232,8 @@ TEST_CASE("coordinator: a second word about an answered request changes nothing"
   auto r = f.accepted(f.message(1));
   auto id = r->id();
   run(r);
-  f.client.send(f.subject, answered{id, std::make_shared<outcome>()});
-  f.client.send(f.subject, answered{id + 1'000, std::make_shared<outcome>()});
+  f.client.send(f.subject, answered{id, std::make_shared<outcome>(), {}});
+  f.client.send(f.subject, answered{id + 1'000, std::make_shared<outcome>(), {}});
   f.expect_answered(1);
   f.client.expect_none();
 }

@@ -37,7 +37,6 @@ class admission {
 
   /// Closes the gate; `enter` answers `draining` from now on.
   void close();
-  bool closed() const { return closed_.load(); }
   /// Calls `then` once, on whatever thread it comes to pass, when the gate is closed and nothing accepted is unanswered;
   /// at once where that is so already.
   void when_idle(std::function<void()> then);

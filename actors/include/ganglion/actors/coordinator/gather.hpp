@@ -106,8 +106,6 @@ class gather {
   void drop_rows(std::int64_t rows) { resolve(rows); }
   /// Takes a slot back, if it is not committing or resolved, and resolves its rows.
   void drop(slot& where);
-  /// Answers with a failure, unless it is answered: nobody is left who could resolve the rest.
-  void give_up(failure f);
   /// Answers a request of no rows with `outputs`.
   void deliver_empty(c10::IValue outputs);
 

@@ -71,6 +71,7 @@ struct status_for {
 /// Nothing accepted is unanswered any more, or the bound of a drain has passed.
 struct drain_ended {
   std::uint64_t generation = 0;
+  caf::strong_actor_ptr receiver;  ///< see `tell`
 };
 
 /// The root of an engine.
@@ -83,6 +84,17 @@ using supervisor_actor =
 template <class Handle>
 Handle strengthen(const caf::weak_actor_ptr& weak) {
   return caf::actor_cast<Handle>(weak.lock());
+}
+
+/// Sends to an actor, if it is there, from a thread that is not CAF's. The reference that this takes travels in the
+/// message and goes where the message is handled: were it the last one and went here, the actor would end on this
+/// thread, for which the end of an `actor_system` does not wait.
+template <class Message>
+void tell(const caf::weak_actor_ptr& whom, Message m) {
+  m.receiver = whom.lock();
+  if (!m.receiver) return;
+  auto* actor = m.receiver->get();
+  actor->enqueue(nullptr, caf::make_message_id(), caf::make_message(std::move(m)), nullptr);
 }
 
 }  // namespace ganglion

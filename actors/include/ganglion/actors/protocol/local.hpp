@@ -2,6 +2,7 @@
 
 #include <ganglion/actors/core/lane.hpp>
 
+#include <caf/actor_control_block.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
 
 #include <functional>
@@ -29,6 +30,7 @@ struct configure {
 struct answered {
   std::uint64_t request_id = 0;
   std::shared_ptr<outcome> result;
+  caf::strong_actor_ptr receiver;  ///< see `tell`
 };
 
 /// The time of the oldest deadline has come. Only the tick of the current generation counts.
@@ -93,14 +95,17 @@ struct start_execution {
 
 struct lane_loaded {
   load_report report;
+  caf::strong_actor_ptr receiver;  ///< see `tell`
 };
 
 struct lane_finished {
   std::shared_ptr<const std::vector<execution_report>> reports;
+  caf::strong_actor_ptr receiver;
 };
 
 struct lane_lost {
   std::string reason;
+  caf::strong_actor_ptr receiver;
 };
 
 // -- to the supervisor -----------------------------------------------------------------------------------------------
