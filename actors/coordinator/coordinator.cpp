@@ -1,5 +1,7 @@
 #include <ganglion/actors/coordinator/coordinator.hpp>
 
+#include "protocol/send_later.hpp"
+
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <caf/all.hpp>
@@ -64,8 +66,9 @@ struct coordinator_state {
   coordinator_config config;
   std::map<std::uint64_t, record> records;
   std::map<senders_key, std::uint64_t> ids;  // of the records
-  /// With one tick under way for the first of them.
   deadline_queue deadlines;
+  /// The tick that is under way, which comes no later than the first of them is due.
+  std::optional<caf::actor_clock::time_point> next_tick;
   std::uint64_t tick_generation = 0;
 
   static inline const char* name = "ganglion.coordinator";
@@ -103,8 +106,12 @@ void accept(coordinator_pointer self, request_ptr r) {
 void arm(coordinator_pointer self) {
   auto& s = self->state;
   if (s.deadlines.empty()) return;
-  auto delay = s.deadlines.begin()->first - self->clock().now();
-  self->delayed_send(self, std::max(delay, decltype(delay)::zero()), deadline_tick{++s.tick_generation});
+  auto due = s.deadlines.begin()->first;
+  if (s.next_tick && *s.next_tick <= due) return;
+  s.next_tick = due;
+  auto delay = due - self->clock().now();
+  send_later(*self, coordinator_actor{self}, std::max(delay, decltype(delay)::zero()),
+             deadline_tick{++s.tick_generation});
 }
 
 void withdraw_request(coordinator_pointer self, std::uint64_t id, failure reason) {
@@ -153,7 +160,7 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   if (m.remaining_ms > 0) {
     auto due = self->clock().now() + std::chrono::milliseconds(std::min(m.remaining_ms, longest_ms));
     entry.deadline = s.deadlines.emplace(due, id);
-    if (*entry.deadline == s.deadlines.begin()) arm(self);
+    arm(self);
   }
   accept(self, std::move(*made));
   return promise;
@@ -179,6 +186,7 @@ void on_answered(coordinator_pointer self, const answered& m) {
 void on_tick(coordinator_pointer self, const deadline_tick& m) {
   auto& s = self->state;
   if (m.generation != s.tick_generation) return;
+  s.next_tick.reset();
   auto now = self->clock().now();
   while (!s.deadlines.empty() && s.deadlines.begin()->first <= now) {
     auto id = s.deadlines.begin()->second;

@@ -1,3 +1,4 @@
+#include "protocol/send_later.hpp"
 #include "supervisor/supervisor_state.hpp"
 
 #include <ganglion/actors/core/cpu_lane.hpp>
@@ -40,7 +41,7 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
                       c.restarts.lost() ? "; it counts as lost until then" : ""));
     self->send(s.batcher, core_down{i, !c.restarts.lost()});
     give_up_waiting_for(self, i);
-    self->delayed_send(self, delay, restart_core{i});
+    send_later(*self, supervisor_actor{self}, delay, restart_core{i});
     return;
   }
 }

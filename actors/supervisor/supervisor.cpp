@@ -1,5 +1,6 @@
 #include <ganglion/actors/supervisor/supervisor.hpp>
 
+#include "protocol/send_later.hpp"
 #include "supervisor/supervisor_state.hpp"
 
 #include <ganglion/actors/core/cpu_lane.hpp>
@@ -104,7 +105,8 @@ caf::result<drained> on_drain(supervisor_pointer self, const drain& m) {
   s.config.gate->close();
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
   s.config.gate->when_idle([weak, generation] { tell(weak, drain_ended{generation, {}}); });
-  self->delayed_send(self, std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms)), drain_ended{generation, {}});
+  auto bound = std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms));
+  send_later(*self, supervisor_actor{self}, bound, drain_ended{generation, {}});
   return promise;
 }
 
