@@ -42,12 +42,13 @@ void read(bench_command& given) {
     if (!given.target_p99)
       throw usage_error(fmt::format("--target-p99 takes a duration such as 15ms, 800us or 0.5s, not '{}'", given.target_text));
     if (given.scenario == scenario::offline)
-      throw usage_error("--target-p99 bounds the latency of the scenarios single-stream and server: offline has none to keep");
+      throw error(errc::invalid_argument, "--target-p99 bounds the latency of the scenarios single-stream and server: offline has none to keep");
   }
   if (given.scenario == scenario::server && !given.qps)
     throw usage_error("the scenario server needs --qps, the requests a second that arrive on average");
   if (given.scenario != scenario::server && given.qps)
-    throw usage_error(fmt::format("--qps belongs to the scenario server: in {} the answers set the pace", given.scenario_text));
+    throw error(errc::invalid_argument,
+                fmt::format("--qps belongs to the scenario server: in {} the answers set the pace", given.scenario_text));
   if (given.seconds_given) given.seconds = *given.seconds_given;
   refuse_unless_positive("--seconds", given.seconds);
   if (given.qps) refuse_unless_positive("--qps", *given.qps);

@@ -37,6 +37,21 @@ void print_warning(std::string_view sentence) {
   print_stderr_line(fmt::format("ganglion: warning: {}", one_line(sentence)));
 }
 
+void flush_printed() {
+  if (std::fflush(stdout) != 0) throw error(errc::io_failed, "what was to be printed could not be written to stdout");
+}
+
+void print_or_remove(const std::filesystem::path& written, const std::function<void()>& print) {
+  try {
+    print();
+    flush_printed();
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(written, ignored);
+    throw;
+  }
+}
+
 void print_json(const boost::json::object& object) { fmt::print("{}\n", boost::json::serialize(object)); }
 
 boost::json::array specs_json(const std::vector<tensor_spec>& specs) {

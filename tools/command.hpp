@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -44,6 +45,11 @@ class usage_error : public std::runtime_error {
 /// `ganglion: error[code]: sentence` and `ganglion: warning: sentence`, one line each on stderr. Any thread.
 void print_error(std::string_view code, std::string_view sentence);
 void print_warning(std::string_view sentence);
+
+/// Everything printed so far is on stdout, or `io_failed`.
+void flush_printed();
+/// Prints about a file that was just written. A run that cannot say what it did has failed, and leaves no output file.
+void print_or_remove(const std::filesystem::path& written, const std::function<void()>& print);
 
 /// One JSON object on stdout, on one line.
 void print_json(const boost::json::object& object);

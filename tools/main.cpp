@@ -59,7 +59,7 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
   };
   try {
     app.parse(argc, argv);
-    if (std::fflush(stdout) != 0) throw error(errc::io_failed, "what was to be printed could not be written to stdout");
+    flush_printed();
     return 0;
   } catch (const CLI::Success& wanted) {  // --help, --version
     return app.exit(wanted);

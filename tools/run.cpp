@@ -129,7 +129,7 @@ void run_model(const run_command& given) {
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));
   value_or_throw(write_tensor_file(report.answer, given.output));
-  print_report(given, report);
+  print_or_remove(given.output, [&] { print_report(given, report); });
 }
 
 }  // namespace

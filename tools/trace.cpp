@@ -46,8 +46,10 @@ void trace_model(const trace_command& given) {
   check_output_path(given.output, {given.model});
   const auto compiled = compile(given, std::move(example));
   for (const auto& sentence : compiled.warnings()) print_warning(sentence);
-  fmt::print("{:<18}{}\n", "compiled", given.output);
-  print_model(compiled);
+  print_or_remove(given.output, [&] {
+    fmt::print("{:<18}{}\n", "compiled", given.output);
+    print_model(compiled);
+  });
 }
 
 }  // namespace

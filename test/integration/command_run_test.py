@@ -151,6 +151,15 @@ class Run(Command):
         self.refused("io_failed", *run, str(folder), text=str(folder))
         self.refused("io_failed", *run, "/dev/full", text="/dev/full")
 
+    def test_a_run_that_cannot_say_what_it_did_fails_and_leaves_no_output(self):
+        torch.save(torch.rand(4, 3), at("in.pt"))
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([GANGLION, "run", model("linear"), "--input", at("in.pt"), "--output", at("out.pt"),
+                                     "--json"], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("ganglion: error[io_failed]: ", result.stderr)
+        self.assertFalse((folder / "out.pt").exists())
+
     def test_a_tuple_to_npy_is_refused_before_anything_runs(self):
         self.refused("invalid_argument", "run", model("pair"), "--input", at("missing.pt"), "--output", at("out.npy"),
                      text=["out.npy", "tuple", ".pt"])

@@ -48,7 +48,8 @@ struct engine_options {
   bool pin = true;
   /// Which CPUs to use; empty: all that the process may use.
   std::vector<int> cpus;
-  /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included. Unset: stderr.
+  /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included: it must not block or
+  /// throw. Unset: stderr.
   std::function<void(log_level, std::string_view)> log;
 
   /// The most bytes of model weights on one core; unset: no limit. More is `core_memory_exceeded`.
