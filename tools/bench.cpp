@@ -4,13 +4,14 @@
 #include "command.hpp"
 #include "timeline_svg.hpp"
 
+#include <ganglion/model_io/whole_file.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
+#include <mutex>
+#include <ostream>
 #include <set>
-#include <system_error>
 
 namespace ganglion::command {
 
@@ -40,15 +41,18 @@ void read(bench_command& given) {
   if (!given.target_text.empty()) {
     given.target_p99 = parse_duration(given.target_text);
     if (!given.target_p99)
-      throw usage_error(fmt::format("--target-p99 takes a duration such as 15ms, 800us or 0.5s, not '{}'", given.target_text));
+      throw usage_error(
+          fmt::format("--target-p99 takes a duration such as 15ms, 800us or 0.5s, not '{}'", given.target_text));
     if (given.scenario == scenario::offline)
-      throw error(errc::invalid_argument, "--target-p99 bounds the latency of the scenarios single-stream and server: offline has none to keep");
+      throw error(errc::invalid_argument, "--target-p99 bounds the latency of the scenarios single-stream and server: "
+                                          "offline has none to keep");
   }
   if (given.scenario == scenario::server && !given.qps)
     throw usage_error("the scenario server needs --qps, the requests a second that arrive on average");
   if (given.scenario != scenario::server && given.qps)
     throw error(errc::invalid_argument,
-                fmt::format("--qps belongs to the scenario server: in {} the answers set the pace", given.scenario_text));
+                fmt::format("--qps belongs to the scenario server: in {} the answers set the pace",
+                            given.scenario_text));
   if (given.seconds_given) given.seconds = *given.seconds_given;
   refuse_unless_positive("--seconds", given.seconds);
   if (given.qps) refuse_unless_positive("--qps", *given.qps);
@@ -70,7 +74,8 @@ class warnings_once {
   std::set<std::string, std::less<>> said_;
 };
 
-load_result run_scenario(data_parallel& net, const bench_request& request, const bench_options& given, std::size_t in_flight) {
+load_result run_scenario(data_parallel& net, const bench_request& request, const bench_options& given,
+                         std::size_t in_flight) {
   switch (given.scenario) {
     case scenario::offline: return run_offline(net, request, given.seconds, in_flight);
     case scenario::single_stream: return run_single_stream(net, request, given.seconds);
@@ -97,21 +102,18 @@ void write_timeline(const execution_recorder& recorder, const bench_report& repo
   auto picture = middle_of(recorder.bars(report.cores), most);
   picture.title = picture_title(report);
   const auto all = report.executions.executions;
-  const auto shown = picture.bars.size() == all ? fmt::format("all {} executions", all)
-                                                : fmt::format("{} of {} executions, from the middle", picture.bars.size(), all);
+  const auto count = picture.bars.size();
+  const auto shown = count == all ? fmt::format("all {} executions", all)
+                                  : fmt::format("{} of {} executions, from the middle", count, all);
   picture.subtitle = fmt::format("{}; {}", picture_subtitle(report), shown);
   for (const auto core : report.cores) picture.lanes.push_back(fmt::format("nc:{}", core));
-  std::ofstream file{report.timeline, std::ios::binary | std::ios::trunc};
-  file << timeline_svg(picture) << std::flush;
-  if (!file)
-    throw error(errc::io_failed, fmt::format("'{}' cannot be written: {}", report.timeline,
-                                             std::generic_category().message(errno)));
+  value_or_throw(write_whole_file(report.timeline, [&](std::ostream& file) { file << timeline_svg(picture); }));
 }
 
 bench_report measure(const bench_options& given, execution_recorder& recorder) {
   bench_progress progress;
   progress.stage("loading the model");
-  const auto model = load(given.model);
+  const auto model = load(given.model, given.loading);
   warnings_once warnings;
   auto settings = command_engine_options();
   settings.log = [&](log_level level, std::string_view sentence) {
@@ -167,8 +169,8 @@ void add_bench(CLI::App& app) {
   add_integer(*verb, "--batch", given->batch,
               "Rows a request (default: two compiled batches a core offline, else one row)");
   verb->add_option("--scenario", given->scenario_text,
-                   "offline: as many requests at once as keep the cores busy; single-stream: the next when the last has "
-                   "ended; server: at random times (default: offline)")
+                   "offline: as many requests at once as keep the cores busy; single-stream: the next when the last "
+                   "has ended; server: at random times (default: offline)")
       ->type_name("NAME");
   add_number(*verb, "--qps", given->qps, "Requests a second that arrive on average, for server");
   verb->add_option("--target-p99", given->target_text,
@@ -180,7 +182,9 @@ void add_bench(CLI::App& app) {
                  "Also one core and then all, and the largest difference from the module run alone");
   verb->add_flag("--baseline", given->baseline,
                  "Also against bare loops over the same program, intra-op threads and a bare ring of threads; memory");
-  verb->add_option("--timeline", given->timeline, "Draw the executions of the run into an SVG file")->type_name("FILE");
+  verb->add_option("--timeline", given->timeline, "Draw the executions of the run into an SVG file")
+      ->type_name("FILE");
+  add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
   verb->callback([given] { bench(*given); });
 }

@@ -88,7 +88,8 @@ throughput_baseline measure_throughput_baseline(const bench_session& session) {
   std::vector<double> engine_rates, loop_rates, intra_op_rates;
   std::vector<figure_pair> against_loops, against_intra_op;
   for (int i = 0; i < rounds; ++i) {
-    session.progress.stage(fmt::format("baseline: engine, bare loops and one forward at a time, round {} of {}", i + 1, rounds));
+    session.progress.stage(
+        fmt::format("baseline: engine, bare loops and one forward at a time, round {} of {}", i + 1, rounds));
     engine_rates.push_back(run_offline(net, request, window, in_flight).rows_per_second);
     loop_rates.push_back(loops.rows_per_second(window));
     intra_op_rates.push_back(intra_op.rows_per_second(window));
@@ -115,7 +116,8 @@ memory_baseline measure_memory_baseline(const bench_session& session) {
   for (std::size_t count = 1; count <= all; ++count) {
     session.progress.stage(fmt::format("baseline: memory of {} of {} cores", count, all));
     nets.push_back(session.net_on(count));
-    run_offline(nets.back(), any_rows ? request : session.request_for(scenario::offline, count), session.given.seconds / 10, 3);
+    run_offline(nets.back(), any_rows ? request : session.request_for(scenario::offline, count),
+                session.given.seconds / 10, 3);
     result.resident_bytes.push_back(resident_bytes());
   }
   if (all > 1)

@@ -18,7 +18,8 @@ struct throughput_baseline {
   double intra_op = 0;    ///< one forward at a time on one replica with as many intra-op threads as CPUs
   double ratio_to_bare_loops = 0;
   double ratio_to_intra_op = 0;
-  /// Distinct places of weights in one replica, and over one a core.
+  /// Distinct places of weights in one bare loop's replica, and over those of one bare loop a core. The replicas on the
+  /// cores are not looked at: nothing public leads to them.
   std::size_t weight_storages_of_one = 0;
   std::size_t weight_storages_of_all = 0;
 };
@@ -41,8 +42,8 @@ struct memory_baseline {
 memory_baseline measure_memory_baseline(const bench_session& session);
 
 /// The smallest requests one at a time to one core, against a bare ring of three threads, in turn; seconds.
-/// A hand-over between two CPUs takes several times as long as one between two threads of a CPU, so both have their threads
-/// in the same places: B where the core's lane is, the client on the other CPUs, A anywhere.
+/// A hand-over between two CPUs takes several times as long as one between two threads of a CPU, so both have their
+/// threads in the same places: B where the core's lane is, the client on the other CPUs, A anywhere.
 struct idle_baseline {
   double engine_p50 = 0;
   double ring_p50 = 0;

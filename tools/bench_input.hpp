@@ -16,19 +16,19 @@ std::int64_t compiled_rows(const compiled_model& model);
 /// the compiled batch on each core.
 std::int64_t smallest_request(const compiled_model& model, std::size_t cores);
 
-/// The rows of a request where none are given: two compiled batches a core for the throughput of `offline`, the smallest
-/// request for the latencies of the others.
+/// The rows of a request where none are given: two compiled batches a core for the throughput of `offline`, the
+/// smallest request for the latencies of the others.
 std::int64_t default_rows(const compiled_model& model, std::size_t cores, scenario kind);
 
-/// Random leaves of forward's arguments with so many rows: floats in [0, 1), integers in the range of the example; numbers
-/// and strings as in the example. The same seed gives the same values.
+/// Random leaves of forward's arguments with so many rows: floats in [0, 1), integers in the range of the example;
+/// numbers and strings as in the example. The same seed gives the same values.
 std::vector<c10::IValue> random_leaves(const compiled_model& model, std::int64_t rows, std::uint64_t seed);
 
 /// The same leaves as arguments of forward.
 std::vector<c10::IValue> random_arguments(const compiled_model& model, std::int64_t rows, std::uint64_t seed);
 
-/// The rows of an answer: its first tensor's size along dimension 0, for models whose answers have a row for each of the
-/// input's; nothing is known of others, whose answers count as `requested`.
+/// The rows of an answer: its first tensor's size along dimension 0, for models whose answers have a row for each of
+/// the input's; nothing is known of others, whose answers count as `requested`.
 std::int64_t rows_in(const c10::IValue& answer, const compiled_model& model, std::int64_t requested);
 
 /// What to call a row: `image` where the first input looks like images, else `row`.

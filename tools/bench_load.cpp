@@ -44,10 +44,12 @@ void refuse_more_than_memory(const compiled_model& model, std::int64_t rows) {
     row_bytes += spec.shape.empty() ? 0 : bytes / static_cast<double>(spec.shape[0]);
   }
   const auto memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (static_cast<double>(rows) * row_bytes > memory)
-    throw error(errc::invalid_argument, fmt::format("a request of {} rows takes {:.3g} GiB, but this machine has {:.3g} GiB: "
-                                                    "give a smaller --batch",
-                                                    rows, static_cast<double>(rows) * row_bytes / (1 << 30), memory / (1 << 30)));
+  const auto needed = static_cast<double>(rows) * row_bytes;
+  if (needed > memory)
+    throw error(errc::invalid_argument,
+                fmt::format("a request of {} rows takes {:.3g} GiB, but this machine has {:.3g} GiB: give a smaller "
+                            "--batch",
+                            rows, needed / (1 << 30), memory / (1 << 30)));
 }
 
 }  // namespace
@@ -111,7 +113,8 @@ std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request
   const auto by_rows = 0.5 * static_cast<double>(limits.max_queued_rows) / static_cast<double>(request.rows);
   const auto by_bytes = 0.5 * static_cast<double>(limits.max_queued_bytes) /
                         static_cast<double>(std::max<std::int64_t>(bytes_of(request), 1));
-  const auto executions = std::ceil(static_cast<double>(request.rows) / static_cast<double>(compiled_rows(net.model())));
+  const auto executions =
+      std::ceil(static_cast<double>(request.rows) / static_cast<double>(compiled_rows(net.model())));
   const auto least = 1 + std::ceil(2 * static_cast<double>(net.cores().size()) / executions);
   const auto wanted = std::max(least, std::min(most, std::ceil(work_in_flight / typical)));
   return static_cast<std::size_t>(std::max(1.0, std::min({wanted, by_rows, by_bytes})));

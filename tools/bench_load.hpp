@@ -36,9 +36,9 @@ struct load_result {
 /// Errors of all loads but for a full queue in `run_server`, thrown: those of the requests.
 load_result run_offline(data_parallel& net, const bench_request& request, double seconds, std::size_t in_flight);
 
-/// How many requests keep the cores of `net` busy while answers are on their way: enough for some 50 ms of work, at least
-/// two executions a core beside the request that is being answered, and no more than half of what the engine's queue takes.
-/// Warms up: it measures the first requests.
+/// How many requests keep the cores of `net` busy while answers are on their way: enough for some 50 ms of work, at
+/// least two executions a core beside the request that is being answered, and no more than half of what the engine's
+/// queue takes. Warms up: it measures the first requests.
 std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request& request, double seconds);
 
 /// Sends a request when the one before was answered.

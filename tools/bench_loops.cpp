@@ -24,7 +24,9 @@ using clock = std::chrono::steady_clock;
 class bare_loops::loop {
  public:
   loop(const compiled_model& model, loop_place place)
-      : rows_(compiled_rows(model)), leaves_(random_leaves(model, rows_, 1)), thread_([this, model, place] { run(model, place); }) {}
+      : rows_(compiled_rows(model)),
+        leaves_(random_leaves(model, rows_, 1)),
+        thread_([this, model, place] { run(model, place); }) {}
 
   ~loop() {
     tell({});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ganglion/engine/device_id.hpp>
+#include <ganglion/model_io/model.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -18,6 +19,7 @@ enum class scenario {
 
 struct bench_options {
   std::string model;
+  load_options loading;
   ganglion::command::scenario scenario = ganglion::command::scenario::offline;
   /// Rows a request; unset: see `default_rows`.
   std::optional<std::int64_t> batch;

@@ -27,7 +27,8 @@ double padding_share(const bench_report& r) {
 }
 
 std::string requests_text(const bench_report& r) {
-  auto text = fmt::format("{} of {}", counted(r.load.requests_answered, "request"), counted(r.request_rows, r.row_noun));
+  auto text =
+      fmt::format("{} of {}", counted(r.load.requests_answered, "request"), counted(r.request_rows, r.row_noun));
   if (r.load.requests_refused > 0) text += fmt::format(", {} refused", r.load.requests_refused);
   if (r.load.requests_abandoned > 0) text += fmt::format(", {} not awaited", r.load.requests_abandoned);
   return text;
@@ -39,8 +40,8 @@ void print_load(const bench_report& r) {
   const auto latency = summarize(r.load.latencies);
   // Offline it is the length of the queue that decides them.
   if (r.scenario != scenario::offline)
-    print_line("latency", "p50 {}, p90 {}, p99 {}, at most {}", in_milliseconds(latency.p50), in_milliseconds(latency.p90),
-               in_milliseconds(latency.p99), in_milliseconds(latency.largest));
+    print_line("latency", "p50 {}, p90 {}, p99 {}, at most {}", in_milliseconds(latency.p50),
+               in_milliseconds(latency.p90), in_milliseconds(latency.p99), in_milliseconds(latency.largest));
   if (r.qps) print_line("arrivals", "{:g} requests/s on average", *r.qps);
   if (r.target_p99)
     print_line("target", "p99 of {} {}", in_milliseconds(*r.target_p99), target_held(r) ? "held" : "missed");
@@ -60,8 +61,9 @@ void print_throughput(const throughput_baseline& b, const std::string& noun) {
              counted(static_cast<std::int64_t>(b.cores), "loop"), b.engine, b.bare_loops, noun);
   print_line("intra-op", "{:.3f} of one forward at a time on {} ({:.2f} {}s/s)", b.ratio_to_intra_op,
              counted(static_cast<std::int64_t>(b.cpus), "thread"), b.intra_op, noun);
-  print_line("weights", "{} in 1 replica, {} in {}", counted(static_cast<std::int64_t>(b.weight_storages_of_one), "storage"),
-             b.weight_storages_of_all, b.cores);
+  print_line("weights", "{} in 1 bare loop, {} in {}",
+             counted(static_cast<std::int64_t>(b.weight_storages_of_one), "storage"), b.weight_storages_of_all,
+             b.cores);
 }
 
 void print_memory(const memory_baseline& m) {
@@ -164,7 +166,8 @@ boost::json::object to_json(const bench_report& r) {
   }
   if (r.scaling) o["scaling"] = json_of(*r.scaling);
   if (r.throughput)
-    o["baseline"] = {{"throughput", json_of(*r.throughput)}, {"memory", json_of(*r.memory)}, {"idle", json_of(*r.idle)}};
+    o["baseline"] = {
+        {"throughput", json_of(*r.throughput)}, {"memory", json_of(*r.memory)}, {"idle", json_of(*r.idle)}};
   if (!r.timeline.empty()) o["timeline"] = r.timeline;
   return o;
 }
@@ -172,8 +175,9 @@ boost::json::object to_json(const bench_report& r) {
 void print_report(const bench_report& r) {
   print_line("model", "{}, {}, compiled for {}, on {}", r.model, r.recipe, counted(r.compiled_rows, r.row_noun),
              counted(static_cast<std::int64_t>(r.cores.size()), "core"));
-  print_line("machine", "{}, {}, LibTorch {}, {}", r.machine.cpu, counted(static_cast<std::int64_t>(r.machine.cpus), "CPU"),
-             r.machine.libtorch, fmt::join(r.machine.blas, ", "));
+  print_line("machine", "{}, {}, LibTorch {}, {}", r.machine.cpu,
+             counted(static_cast<std::int64_t>(r.machine.cpus), "CPU"), r.machine.libtorch,
+             fmt::join(r.machine.blas, ", "));
   print_load(r);
   if (r.scaling) print_scaling(*r.scaling, r.row_noun);
   if (r.throughput) print_throughput(*r.throughput, r.row_noun);

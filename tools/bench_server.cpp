@@ -103,7 +103,8 @@ load_result run_server(data_parallel& net, const bench_request& request, double 
   const auto begin = clock::now();
   load_result result;
   hand_over under_way;
-  collector answers{net, request.rows, begin + length + std::max<clock::duration>(length, std::chrono::seconds(1)), result};
+  const auto patience = std::max<clock::duration>(length, std::chrono::seconds(1));
+  collector answers{net, request.rows, begin + length + patience, result};
   std::thread waiting([&] { answers.run(under_way); });
 
   std::int64_t sent = 0;

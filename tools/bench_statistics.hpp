@@ -31,8 +31,8 @@ struct figure_pair {
   double peer = 0;
 };
 
-/// The median over the rounds of ours / peer. A load of the machine that lasts longer than a round weighs on both figures
-/// of a pair, and cancels out. `rounds` is not empty, no peer's figure is 0.
+/// The median over the rounds of ours / peer. A load of the machine that lasts longer than a round weighs on both
+/// figures of a pair, and cancels out. `rounds` is not empty, no peer's figure is 0.
 double median_ratio(const std::vector<figure_pair>& rounds);
 
 }  // namespace ganglion::command

@@ -1,5 +1,7 @@
 #include "command.hpp"
 
+#include <ganglion/model_io/whole_file.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -72,7 +74,8 @@ boost::json::array strings_json(const std::vector<std::string>& strings) {
 
 void print_specs(std::string_view title, const std::vector<tensor_spec>& specs) {
   for (std::size_t i = 0; i < specs.size(); ++i)
-    fmt::print("{:<18}{}{}{}\n", i == 0 ? title : "", specs[i].name, specs[i].name.empty() ? "" : ": ", to_string(specs[i]));
+    fmt::print("{:<18}{}{}{}\n", i == 0 ? title : "", specs[i].name, specs[i].name.empty() ? "" : ": ",
+               to_string(specs[i]));
 }
 
 engine_options command_engine_options() {
@@ -94,8 +97,11 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
   if (!fs::is_directory(folder, ec))
     throw error(errc::io_failed, fmt::format("'{}' cannot be written: there is no folder '{}'", output.native(),
                                              folder.native()));
+  value_or_throw(check_whole_file(output));
 }
 
-std::string counted(std::int64_t n, std::string_view noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+std::string counted(std::int64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
 
 }  // namespace ganglion::command

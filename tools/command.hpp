@@ -79,6 +79,9 @@ CLI::Option* add_number(CLI::App& verb, const std::string& name, std::optional<d
 /// `--device-ids nc:0,1`: items of decimal digits are ints. Unset: empty.
 CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids);
 
+/// `--op-library FILE`, once or more often: a path, also where it has no slash. Unset: empty.
+CLI::Option* add_op_libraries(CLI::App& verb, load_options& options);
+
 /// `--json`.
 CLI::Option* add_json(CLI::App& verb, bool& json);
 
@@ -95,7 +98,7 @@ T value_or_throw(expected<T>&& e) {
 engine_options command_engine_options();
 
 /// Refuses, as `invalid_argument`, an output that is one of the sources (also through a link), and, as `io_failed`, one
-/// whose folder does not exist: before any work is done.
+/// that cannot be written: before any work is done.
 void check_output_path(const std::filesystem::path& output, const std::vector<std::filesystem::path>& sources);
 
 /// `1 row`, `2 rows`.

@@ -54,8 +54,8 @@ boost::json::object to_json(const std::string& path, const compiled_model& model
           {"ganglion", GANGLION_VERSION}};
 }
 
-void show_model(const std::string& path, bool json) {
-  const auto model = load(path);
+void show_model(const std::string& path, const load_options& loading, bool json) {
+  const auto model = load(path, loading);
   for (const auto& sentence : model.warnings()) print_warning(sentence);
   if (json) return print_json(to_json(path, model));
   fmt::print("{:<18}{}\n", "model", path);
@@ -81,13 +81,15 @@ void print_model(const compiled_model& model) {
 void add_info(CLI::App& app) {
   struct info_command {
     std::string model;
+    load_options loading;
     bool json = false;
   };
   auto* verb = app.add_subcommand("info", "Show what a compiled model is, and with which libraries it runs");
   auto given = std::make_shared<info_command>();
   add_model(*verb, given->model);
+  add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
-  verb->callback([given] { show_model(given->model, given->json); });
+  verb->callback([given] { show_model(given->model, given->loading, given->json); });
 }
 
 }  // namespace ganglion::command

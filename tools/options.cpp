@@ -69,6 +69,19 @@ CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids) {
       ->type_name("LIST");
 }
 
+CLI::Option* add_op_libraries(CLI::App& verb, load_options& options) {
+  return verb
+      .add_option_function<std::vector<std::string>>(
+          "--op-library",
+          [&options](const std::vector<std::string>& files) {
+            // A bare name would be looked for in the system's folders only.
+            for (const auto& file : files) options.op_libraries.push_back(std::filesystem::absolute(file));
+          },
+          "A shared library that registers operators of the model; repeat it for more libraries")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+}
+
 CLI::Option* add_json(CLI::App& verb, bool& json) {
   return verb.add_flag("--json", json, "Print one JSON object on stdout");
 }

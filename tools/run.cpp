@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 
 struct run_command {
   std::string model;
+  load_options loading;
   std::vector<std::string> inputs;
   std::string output;
   std::vector<device_id> device_ids;
@@ -51,9 +52,10 @@ std::vector<c10::IValue> read_arguments(const signature& sig, const std::vector<
 /// A .npy file holds one tensor: what the model is known to answer is refused before it runs.
 void check_output_format(const signature& sig, const fs::path& output) {
   if (output.extension() == ".npy" && !sig.result.isTensor())
-    throw error(errc::invalid_argument, fmt::format("'{}' cannot be written: a .npy file holds one tensor, but the model "
-                                                    "answers a {}: name a .pt file",
-                                                    output.native(), describe(sig.result)));
+    throw error(errc::invalid_argument,
+                fmt::format("'{}' cannot be written: a .npy file holds one tensor, but the model answers a {}: "
+                            "name a .pt file",
+                            output.native(), describe(sig.result)));
 }
 
 data_parallel_options options_of(const run_command& given) {
@@ -124,7 +126,7 @@ void run_model(const run_command& given) {
   std::vector<fs::path> read(given.inputs.begin(), given.inputs.end());
   read.emplace_back(given.model);
   check_output_path(given.output, read);
-  const auto model = load(given.model);
+  const auto model = load(given.model, given.loading);
   check_output_format(model.signature(), given.output);
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));
@@ -152,10 +154,12 @@ void add_run(CLI::App& app) {
                  "Only take inputs of exactly the compiled size on each core");
   add_integer(*verb, "--split-size", given->split_size, "Rows a chunk (default: the compiled batch size)");
   add_integer(*verb, "--num-workers", given->num_workers, "A cap on the executions in flight (default: none)");
+  add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
-  verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as NumPy does\n"
-               "(.npy). Where --input is given once, a tuple in its file stands for all arguments, unless forward takes just\n"
-               "a tuple. An --output that ends in .npy takes an answer of one tensor; any other is for torch.load.");
+  verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as\n"
+               "NumPy does (.npy). Where --input is given once, a tuple in its file stands for all arguments, unless\n"
+               "forward takes just a tuple. An --output that ends in .npy takes an answer of one tensor; any other is\n"
+               "for torch.load.");
   verb->callback([given] { run_model(*given); });
 }
 

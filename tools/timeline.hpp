@@ -57,8 +57,8 @@ struct packed_interval {
   friend bool operator==(const packed_interval&, const packed_interval&) = default;
 };
 
-/// Places for intervals in at most `most` rows (at least one), so that none overlaps another. Where they are too many, each
-/// loses as much of its begin as needed; all ends are kept. `intervals` are in the order of their ends.
+/// Places for intervals in at most `most` rows (at least one), so that none overlaps another. Where they are too many,
+/// each loses as much of its begin as needed; all ends are kept. `intervals` are in the order of their ends.
 std::vector<packed_interval> packed(const std::vector<interval>& intervals, std::size_t most);
 
 }  // namespace ganglion::command

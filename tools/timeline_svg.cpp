@@ -134,7 +134,8 @@ class drawing {
     const int digits = std::max(0, static_cast<int>(-std::floor(std::log10(step) + 1e-9)));
     for (int i = 0; i * step <= length_ * (1 + 1e-9); ++i) {
       const auto at = x(i * step);
-      put(R"(<line x1="{0:.2f}" x2="{0:.2f}" y1="{1:.1f}" y2="{2:.1f}" stroke="{3}"/>)" "\n", at, header - 8, bottom_, grid);
+      put(R"(<line x1="{0:.2f}" x2="{0:.2f}" y1="{1:.1f}" y2="{2:.1f}" stroke="{3}"/>)" "\n", at, header - 8, bottom_,
+          grid);
       text(at, bottom_ + 18, fmt::format("{:.{}f}", i * step, digits), faint_ink, "", "middle");
     }
     text((left + width - right) / 2, bottom_ + 38, "milliseconds", faint_ink, "", "middle");
@@ -161,7 +162,8 @@ class drawing {
     const auto top = lane.bar_top();
     const auto all = std::max<std::int64_t>(bar.rows + bar.padding_rows, 1);
     const auto padding = bar_height * static_cast<double>(bar.padding_rows) / static_cast<double>(all);
-    span(bar.started, bar.computed, top, bar_height - padding, bar.failed ? failed_colour : compute_colour, least_width);
+    span(bar.started, bar.computed, top, bar_height - padding, bar.failed ? failed_colour : compute_colour,
+         least_width);
     if (padding > 0) span(bar.started, bar.computed, top + bar_height - padding, padding, "url(#padding)", least_width);
     span(bar.computed, bar.gathered, top, bar_height, gather_colour, least_width);
     // A hair of white at its begin keeps it apart from the one before.
@@ -170,8 +172,8 @@ class drawing {
     const auto label = fmt::format("{}", bar.rows);
     const auto room = x(inside(bar.computed)) - x(inside(bar.started));
     if (room > 10 + 7 * static_cast<double>(label.size()) && bar_height - padding > 13)
-      text((x(inside(bar.computed)) + x(inside(bar.started))) / 2, top + (bar_height - padding) / 2 + 4, label, "#ffffff",
-           "rows");
+      text((x(inside(bar.computed)) + x(inside(bar.started))) / 2, top + (bar_height - padding) / 2 + 4, label,
+           "#ffffff", "rows");
     out_ += "</g>\n";
   }
 
@@ -197,8 +199,10 @@ class drawing {
       fmt::format_to(std::back_inserter(path), "L{:.2f} {:.2f}L{:.2f} {:.2f}", x(picture_.depth[i].at), level, x(until),
                      level);
     }
-    put(R"(<path d="{}L{:.2f} {:.2f}Z" fill="{}" fill-opacity="0.45"/>)" "\n", path, x(length_), bottom_, queued_colour);
-    put(R"(<line x1="{0:.2f}" x2="{1:.2f}" y1="{2:.2f}" y2="{2:.2f}" stroke="#b9c1ca"/>)" "\n", left, x(length_), bottom_);
+    put(R"(<path d="{}L{:.2f} {:.2f}Z" fill="{}" fill-opacity="0.45"/>)" "\n", path, x(length_), bottom_,
+        queued_colour);
+    put(R"(<line x1="{0:.2f}" x2="{1:.2f}" y1="{2:.2f}" y2="{2:.2f}" stroke="#b9c1ca"/>)" "\n", left, x(length_),
+        bottom_);
   }
 
   // -- marks ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ namespace {
 
 struct trace_command {
   std::string model;
+  load_options loading;
   std::vector<std::string> inputs;
   std::string cast = "none";
   bool no_tune = false;
@@ -36,7 +37,7 @@ compiled_model compile(const trace_command& given, std::vector<c10::IValue> exam
   trace_options options;
   options.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
   options.tune = !given.no_tune;
-  auto compiled = trace(load_module(given.model), std::move(example), options);
+  auto compiled = trace(load_module(given.model, given.loading), std::move(example), options);
   save(compiled, given.output);
   return compiled;
 }
@@ -66,10 +67,11 @@ void add_trace(CLI::App& app) {
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside")
       ->check(CLI::IsMember({"none", "bf16"}))
       ->capture_default_str();
+  add_op_libraries(*verb, given->loading);
   verb->add_flag("--no-tune", given->no_tune, "Do not time the possible programs: take the frozen module");
   verb->add_option("--output", given->output, "Where to write the compiled model")->required()->type_name("FILE");
-  verb->footer("An input's element type is f64, f32, f16, bf16, i8, i16, i32, i64, u8 or bool. Its values are made up: floats\n"
-               "from 0 to 1, integers from 0 to 9; always the same ones.");
+  verb->footer("An input's element type is f64, f32, f16, bf16, i8, i16, i32, i64, u8 or bool. Its values are made\n"
+               "up: floats from 0 to 1, integers from 0 to 9; always the same ones.");
   verb->callback([given] { trace_model(*given); });
 }
 

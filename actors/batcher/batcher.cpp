@@ -49,8 +49,11 @@ void pump(batcher_pointer self) {
 
 caf::result<deployment_removed> on_remove(batcher_pointer self, const remove_deployment& m) {
   auto promise = self->make_response_promise<deployment_removed>();
+  if (!self->state.queue.close(m.id)) {
+    promise.deliver(deployment_removed{m.id});
+    return promise;
+  }
   self->state.closing.emplace(m.id, promise);
-  self->state.queue.close(m.id);
   pump(self);
   return promise;
 }
@@ -100,6 +103,7 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
 }  // namespace
 
 batcher_actor spawn_batcher(caf::local_actor& parent, batcher_config config) {
+  if (auto valid = validate(config); !valid) throw error(valid.error());
   return parent.spawn(batcher_behavior, std::move(config));
 }
 

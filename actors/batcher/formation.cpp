@@ -32,8 +32,11 @@ void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size
   state.num_workers = num_workers;
 }
 
-void formation::close(std::uint64_t deployment_id) {
-  if (auto found = deployments_.find(deployment_id); found != deployments_.end()) found->second.closing = true;
+bool formation::close(std::uint64_t deployment_id) {
+  auto found = deployments_.find(deployment_id);
+  if (found == deployments_.end()) return false;
+  found->second.closing = true;
+  return true;
 }
 
 std::vector<std::uint64_t> formation::take_closed() {

@@ -22,6 +22,16 @@ expected<void> validate(const configure& settings) {
   return {};
 }
 
+expected<void> validate(const coordinator_config& config) {
+  const char* missing = !config.target       ? "target, the deployment that it serves,"
+                        : !config.gate       ? "gate, which lets requests in,"
+                        : !config.batcher    ? "batcher, which runs them,"
+                        : !config.supervisor ? "supervisor, which answers for the engine,"
+                                             : nullptr;
+  if (missing != nullptr) return failure{errc::invalid_argument, fmt::format("a coordinator's {} is not set", missing)};
+  return validate(configure{false, config.num_workers, config.split_size});
+}
+
 namespace {
 
 /// Answers a request that came by message exactly once: at the latest when it is destroyed, since a promise of CAF's
@@ -224,6 +234,7 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, 
 }  // namespace
 
 coordinator_actor spawn_coordinator(caf::local_actor& parent, coordinator_config config) {
+  if (auto valid = validate(config); !valid) throw error(valid.error());
   return parent.spawn(coordinator_behavior, std::move(config));
 }
 

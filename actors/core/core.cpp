@@ -1,11 +1,22 @@
 #include <ganglion/actors/core/core.hpp>
 
 #include <caf/all.hpp>
+#include <fmt/format.h>
 
 #include <map>
 #include <mutex>
 
 namespace ganglion {
+
+expected<void> validate(const core_config& config) {
+  if (!config.make_lane)
+    return failure{errc::invalid_argument,
+                   fmt::format("make_lane of core nc:{} is empty: a core needs something to run on", config.lane.core)};
+  if (config.lane.threads < 1)
+    return failure{errc::invalid_argument,
+                   fmt::format("core nc:{} has 0 threads, but needs at least 1", config.lane.core)};
+  return {};
+}
 
 namespace {
 
@@ -106,7 +117,11 @@ core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   auto& s = self->state;
   s.config = std::move(config);
   s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));
-  s.lane = s.config.make_lane(s.config.lane, s.port);
+  try {
+    s.lane = s.config.make_lane(s.config.lane, s.port);
+  } catch (const std::exception& e) {
+    self->quit(caf::make_error(caf::sec::runtime_error, fmt::format("its lane cannot be made: {}", e.what())));
+  }
   return {
       [self](const load_model& m) { return on_load(self, m); },
       [self](const unload_model& m) { on_unload(self, m); },
@@ -121,6 +136,7 @@ core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
 }  // namespace
 
 core_actor spawn_core(caf::local_actor& parent, core_config config) {
+  if (auto valid = validate(config); !valid) throw error(valid.error());
   return parent.spawn(core_behavior, std::move(config));
 }
 

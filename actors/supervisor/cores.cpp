@@ -81,10 +81,11 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
     ++collection->missing;
     self->request(s.cores[i].handle, status_timeout, status_query{})
         .then(
-            [collection, i](const core_status& part) {
+            [collection, i, ready = s.cores[i].announced](const core_status& part) {
               auto restarts = collection->result.cores[i].restarts;
               collection->result.cores[i] = part;
               collection->result.cores[i].restarts = restarts;
+              collection->result.cores[i].up = ready;  // it talks, but may still load its models
               collection->part_came();
             },
             [collection](const caf::error&) { collection->part_came(); });

@@ -158,8 +158,11 @@ void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
     if (c.models.contains(m.report.model_id)) c.loaded.insert(m.report.model_id);
   }
   if (c.awaited.erase(m.operation) > 0) {
-    if (m.report.error.code != errc::ok) s.say(m.report.error.text);
-    announce_if_ready(self, m.core);
+    // A core without a model that belongs on it would fail that model's requests: it is started once more.
+    if (m.report.error.code != errc::ok)
+      self->send_exit(c.handle, caf::make_error(caf::sec::runtime_error, m.report.error.text));
+    else
+      announce_if_ready(self, m.core);
     return;
   }
   auto found = s.operations.find(m.operation);

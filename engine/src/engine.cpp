@@ -49,9 +49,20 @@ topology_request request_of(const engine_options& options, const cpu_allowance& 
   return request;
 }
 
+/// A callback of the embedding program of which nothing that it throws reaches an actor.
+template <class... Args>
+std::function<void(Args...)> guarded(std::function<void(Args...)> f) {
+  return [f = std::move(f)](Args... args) {
+    try {
+      f(args...);
+    } catch (...) {
+    }
+  };
+}
+
 execution_observer observer_of(const engine_options& options) {
   if (!options.on_execution) return {};
-  return [told = options.on_execution](const execution_report& report, std::size_t core) {
+  return [told = guarded(options.on_execution)](const execution_report& report, std::size_t core) {
     if (!report.ran) return;
     const auto& work = *report.work;
     told({core, work.deployment_id, work.id, work.rows(), work.padding_rows(), report.error.code != errc::ok,
@@ -75,7 +86,7 @@ engine::state::state(engine_options given)
       reserved(value_or_throw(reserve_cores(request_of(options, allowance),
                                             options.lock_directory.empty() ? default_lock_directory()
                                                                            : options.lock_directory))) {
-  if (!options.log) options.log = log_to_stderr;
+  options.log = guarded(options.log ? options.log : log_to_stderr);
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
   value_or_throw(validate(limits));
   gate = std::make_shared<admission>(limits);

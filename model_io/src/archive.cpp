@@ -102,7 +102,7 @@ archive read(const fs::path& path) {
     if (holds_neuron_code(*reader))
       throw load_error(
           path, fmt::format("holds Inferentia code (neuron:: operators): it loads only with the library that "
-                            "registers them, named in load_options.op_libraries ({})",
+                            "registers them, named in load_options.op_libraries or with --op-library ({})",
                             brief_message(e)));
     throw load_error(path, fmt::format("cannot be read as a TorchScript module: {}", brief_message(e)));
   }

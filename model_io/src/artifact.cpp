@@ -3,9 +3,10 @@
 #include "archive.hpp"
 #include "json_problem.hpp"
 #include "model_state.hpp"
-#include "whole_file.hpp"
+#include "signature_json.hpp"
 
 #include <ganglion/model_io/replica.hpp>
+#include <ganglion/model_io/whole_file.hpp>
 
 #include <boost/json.hpp>
 #include <c10/core/InferenceMode.h>
@@ -24,7 +25,8 @@ namespace {
 
 constexpr std::int64_t manifest_version = 1;
 
-/// How an artifact was made. Without one, as after a plain torch.jit.save, all is found anew.
+/// How an artifact was made. A plain torch.jit.save drops it: then the cast is in the signature's attribute, and the
+/// rest is found anew.
 struct manifest {
   std::string recipe;
   auto_cast cast = auto_cast::none;
@@ -37,7 +39,7 @@ std::string to_json(const compiled_model::state& state) {
   return json::serialize(json::object{{"version", manifest_version},
                                       {"producer", "ganglion " GANGLION_VERSION},
                                       {"recipe", state.recipe},
-                                      {"auto_cast", state.cast == auto_cast::bf16 ? "bf16" : "none"},
+                                      {"auto_cast", cast_name(state.cast)},
                                       {"measurements", json::parse(state.measurements)},
                                       {"content_hash", state.content_hash},
                                       {"warnings", json::value_from(state.warnings)}});
@@ -49,11 +51,8 @@ manifest read_manifest(const fs::path& path, const std::string& text) {
     if (const auto version = root.at("version").to_number<std::int64_t>(); version != manifest_version)
       throw load_error(path, fmt::format("has a manifest of version {}, but this Ganglion reads version {}",
                                          version, manifest_version));
-    const auto cast = json::value_to<std::string>(root.at("auto_cast"));
-    if (cast != "none" && cast != "bf16")
-      throw load_error(path, fmt::format("has the unknown auto_cast \"{}\"", cast));
     return {json::value_to<std::string>(root.at("recipe")),
-            cast == "bf16" ? auto_cast::bf16 : auto_cast::none, json::serialize(root.at("measurements")),
+            cast_from_name(root.at("auto_cast").as_string()), json::serialize(root.at("measurements")),
             json::value_to<std::string>(root.at("content_hash")),
             json::value_to<std::vector<std::string>>(root.at("warnings"))};
   } catch (const error&) {
@@ -87,6 +86,12 @@ signature read_signature(const fs::path& path, const jit::Module& module, const 
   return std::move(*sig);
 }
 
+auto_cast cast_of(const fs::path& path, const std::string& signature_text) {
+  const auto cast = cast_from_attribute(signature_text);
+  if (!cast) throw load_error(path, fmt::format("cannot be loaded: {}", cast.error().text));
+  return *cast;
+}
+
 void check_hash(const fs::path& path, const manifest& made, const jit::Module& module,
                 const std::string& signature_text) {
   if (const auto hash = content_hash(module, signature_text); hash != made.content_hash)
@@ -112,6 +117,8 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
   if (manifest_text) {
     made = read_manifest(path, *manifest_text);
     check_hash(path, made, module, text);
+  } else {
+    made.cast = cast_of(path, text);
   }
   auto chosen = rebuild_program({module, sig, made.cast, {}}, made.recipe).value();
   chosen.measurements = made.measurements;

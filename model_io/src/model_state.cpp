@@ -1,6 +1,7 @@
 #include "model_state.hpp"
 
 #include "graph_check.hpp"
+#include "signature_json.hpp"
 
 #include <atomic>
 #include <map>
@@ -33,7 +34,7 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
                                                       auto_cast cast, program chosen,
                                                       std::vector<std::string> warnings) {
   static std::atomic<std::uint64_t> next_id{1};
-  const auto text = to_json(sig);
+  const auto text = attribute_text(sig, cast);
   auto state = std::make_shared<compiled_model::state>();
   state->id = next_id++;
   state->content_hash = content_hash(source, text);

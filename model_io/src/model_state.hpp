@@ -20,7 +20,8 @@ struct compiled_model::state {
   std::size_t weight_bytes = 0;
 };
 
-/// The attribute of an artifact's module that holds the signature.
+/// The attribute of an artifact's module that holds the signature and the cast: all that must survive where the module
+/// is loaded and saved by plain TorchScript.
 inline constexpr const char* signature_attribute = "ganglion_signature";
 
 /// Puts a model together. The source gets the signature as an attribute, so it must be the caller's own.
@@ -28,8 +29,8 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
                                                       auto_cast cast, program chosen,
                                                       std::vector<std::string> warnings);
 
-/// The hash of weights, code and signature, in hex. It does not depend on how values are named or constants
-/// placed in the code, so it outlives saving and loading.
+/// The hash of weights, code and the signature's attribute, in hex. It does not depend on how values are named or
+/// constants placed in the code, so it outlives saving and loading.
 std::string content_hash(const torch::jit::Module& source, const std::string& signature_text);
 
 }  // namespace ganglion

@@ -188,6 +188,34 @@ c10::IValue read(const json::value& node, const c10::TypePtr& declared) {
   throw unreadable{fmt::format("\"{}\" is no kind of value", kind)};
 }
 
+json::object parse_object(const std::string& text) {
+  json::parse_options options;
+  options.max_depth = 256;
+  return json::parse(text, {}, options).as_object();
+}
+
+failure not_readable(const std::exception& e) {
+  return {errc::model_load_failed, fmt::format("its signature cannot be read: {}", json_problem(e))};
+}
+
+json::object object_of(const signature& sig) {
+  json::array arguments, ranges;
+  for (std::size_t i = 0; i < sig.example.size(); ++i)
+    arguments.push_back({{"name", sig.argument_names[i]}, {"value", write(sig.example[i])}});
+  for (const auto& range : sig.ranges)
+    ranges.push_back({{"low", float_text(range.low)},
+                      {"high", float_text(range.high)},
+                      {"mean", float_text(range.mean)},
+                      {"deviation", float_text(range.deviation)}});
+  return {{"version", signature_version},
+          {"arguments", std::move(arguments)},
+          {"ranges", std::move(ranges)},
+          {"result", write(sig.result)},
+          {"not_eligible", sig.not_eligible},
+          {"writes_inputs", sig.writes_inputs},
+          {"pipeline_cores", sig.pipeline_cores}};
+}
+
 signature read_signature(const json::object& root, const std::vector<c10::TypePtr>& types,
                          const c10::TypePtr& result_type) {
   signature sig;
@@ -216,37 +244,43 @@ bool is_storable(const c10::IValue& leaf) {
          leaf.isString() || (leaf.isList() && !leaf.isComplexDoubleList());
 }
 
-std::string to_json(const signature& sig) {
-  json::array arguments, ranges;
-  for (std::size_t i = 0; i < sig.example.size(); ++i)
-    arguments.push_back({{"name", sig.argument_names[i]}, {"value", write(sig.example[i])}});
-  for (const auto& range : sig.ranges)
-    ranges.push_back({{"low", float_text(range.low)},
-                      {"high", float_text(range.high)},
-                      {"mean", float_text(range.mean)},
-                      {"deviation", float_text(range.deviation)}});
-  return json::serialize(json::object{{"version", signature_version},
-                                      {"arguments", std::move(arguments)},
-                                      {"ranges", std::move(ranges)},
-                                      {"result", write(sig.result)},
-                                      {"not_eligible", sig.not_eligible},
-                                      {"writes_inputs", sig.writes_inputs},
-                                      {"pipeline_cores", sig.pipeline_cores}});
+std::string_view cast_name(auto_cast cast) { return cast == auto_cast::bf16 ? "bf16" : "none"; }
+
+auto_cast cast_from_name(std::string_view name) {
+  for (const auto cast : {auto_cast::none, auto_cast::bf16})
+    if (name == cast_name(cast)) return cast;
+  throw unreadable{fmt::format("the auto_cast \"{}\" is unknown", name)};
+}
+
+std::string to_json(const signature& sig) { return json::serialize(object_of(sig)); }
+
+std::string attribute_text(const signature& sig, auto_cast cast) {
+  auto root = object_of(sig);
+  if (cast != auto_cast::none) root["auto_cast"] = cast_name(cast);
+  return json::serialize(root);
+}
+
+expected<auto_cast> cast_from_attribute(const std::string& text) {
+  try {
+    const auto root = parse_object(text);
+    const auto* name = root.if_contains("auto_cast");
+    return name ? cast_from_name(name->as_string()) : auto_cast::none;
+  } catch (const std::exception& e) {
+    return not_readable(e);
+  }
 }
 
 expected<signature> signature_from_json(const std::string& text, const std::vector<c10::TypePtr>& types,
                                         const c10::TypePtr& result_type) {
   try {
-    json::parse_options options;
-    options.max_depth = 256;
-    const auto root = json::parse(text, {}, options).as_object();
+    const auto root = parse_object(text);
     if (const auto version = root.at("version").to_number<std::int64_t>(); version != signature_version)
       return failure{errc::model_load_failed,
                      fmt::format("its signature has version {}, but this Ganglion reads version {}", version,
                                  signature_version)};
     return read_signature(root, types, result_type);
   } catch (const std::exception& e) {
-    return failure{errc::model_load_failed, fmt::format("its signature cannot be read: {}", json_problem(e))};
+    return not_readable(e);
   }
 }
 

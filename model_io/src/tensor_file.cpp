@@ -2,9 +2,9 @@
 
 #include "npy_file.hpp"
 #include "torch_file.hpp"
-#include "whole_file.hpp"
 
 #include <ganglion/model_io/value_tree.hpp>
+#include <ganglion/model_io/whole_file.hpp>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Checks the project's documents: check_documents.py links|readme|protocol ROOT"""
+"""Checks the project's documents: check_documents.py links|readme|protocol|names ROOT"""
 
 import pathlib
 import re
@@ -79,8 +79,27 @@ def check_protocol(root):
             yield f"docs/protocol.md does not name {name} of {header}"
 
 
+def check_names(root):
+    """Whatever of ganglion:: the pieces of C++ in the documents name is in a public header."""
+    headers = " ".join(path.read_text() for path in root.glob("*/include/ganglion/**/*.hpp"))
+    declared = set(re.findall(r"\w+", re.sub(r"//.*", "", headers)))
+    count = 0
+    for document in documents(root):
+        for block in re.findall(r"^```cpp\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL):
+            for name in re.findall(r"\bganglion::(\w+(?:::\w+)*)", block):
+                count += 1
+                if missing := set(name.split("::")) - declared:
+                    yield f"{document.relative_to(root)}: ganglion::{name}: no public header has {missing.pop()}"
+            for header in re.findall(r"#include <(ganglion/\S+)>", block):
+                count += 1
+                if not list(root.glob(f"*/include/{header}")):
+                    yield f"{document.relative_to(root)}: there is no header {header}"
+    if count < 20:
+        yield f"only {count} names were found: this check looks in the wrong place"
+
+
 def main():
-    checks = {"links": check_links, "readme": check_readme, "protocol": check_protocol}
+    checks = {"links": check_links, "readme": check_readme, "protocol": check_protocol, "names": check_names}
     if len(sys.argv) != 3 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = list(checks[sys.argv[1]](pathlib.Path(sys.argv[2])))

@@ -9,7 +9,7 @@ import math
 import unittest
 import xml.etree.ElementTree as xml
 
-from command_support import Command, at, model
+from command_support import Command, at, folder, model
 
 
 class Bench(Command):
@@ -136,6 +136,17 @@ class Bench(Command):
         self.assertGreater(len(groups), 20)
         self.assertLess(len(groups), 220)
 
+    def test_a_timeline_from_before_is_replaced_whole_or_kept(self):
+        old = folder / "old.svg"
+        old.write_text("old")
+        self.refused("model_load_failed", "bench", at("missing.pt"), "--timeline", str(old))
+        self.assertEqual(old.read_text(), "old")
+        before = old.stat().st_ino
+        self.bench("linear", "--timeline", str(old))
+        self.assertTrue(xml.parse(old).getroot().tag.endswith("svg"))
+        self.assertNotEqual(old.stat().st_ino, before)  # renamed to, not written into
+        self.assertEqual([path.name for path in folder.glob(".*")], [])
+
     # -- refusals ------------------------------------------------------------------------------------------------------
 
     def test_a_command_line_that_makes_no_sense_is_unreadable(self):
@@ -157,6 +168,8 @@ class Bench(Command):
         self.refused("invalid_argument", "bench", path, "--target-p99", "15ms", text="offline")
         self.refused("invalid_device_id", "bench", path, "--device-ids", "nc:2", text="nc:2")
         self.refused("io_failed", "bench", path, "--timeline", at("missing/run.svg"), text="missing")
+        for timeline in self.UNWRITABLE[:2] + self.UNWRITABLE[3:]:
+            self.refused("io_failed", "bench", at("missing.pt"), "--timeline", timeline, text=timeline)
         self.refused("invalid_argument", "bench", path, "--timeline", path, text="linear.pt")
         self.refused("model_load_failed", "bench", at("missing.pt"), text="missing.pt")
         self.refused("batch_size_mismatch", "bench", model("mixes"), "--batch", "6", text="6")

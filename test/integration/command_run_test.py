@@ -151,6 +151,18 @@ class Run(Command):
         self.refused("io_failed", *run, str(folder), text=str(folder))
         self.refused("io_failed", *run, "/dev/full", text="/dev/full")
 
+    def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_read(self):
+        for path in self.UNWRITABLE:
+            self.refused("io_failed", "run", at("missing.pt"), "--input", at("missing.pt"), "--output", path, text=path)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write to every file")
+    def test_an_output_that_is_write_protected_is_kept(self):
+        protected = folder / "protected.pt"
+        protected.write_bytes(b"kept")
+        protected.chmod(0o444)
+        self.refused("io_failed", "run", at("missing.pt"), "--input", at("missing.pt"), "--output", str(protected))
+        self.assertEqual(protected.read_bytes(), b"kept")
+
     def test_a_run_that_cannot_say_what_it_did_fails_and_leaves_no_output(self):
         torch.save(torch.rand(4, 3), at("in.pt"))
         with open("/dev/full", "w") as full:

@@ -142,6 +142,9 @@ def call(*arguments, **variables):
 
 
 class Command(unittest.TestCase):
+    # A folder, a device, an empty name, and a place where nobody makes a file, root neither.
+    UNWRITABLE = (str(folder), "/dev/null", "", "/proc/out.pt")
+
     def tearDown(self):
         for path in ("out.pt", "out.npy"):
             (folder / path).unlink(missing_ok=True)

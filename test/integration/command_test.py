@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from command_support import (GANGLION, AlwaysTraining, Command, CountsCalls, Linear, NoTensor, Pair, at, environment,
+from command_support import (GANGLION, AlwaysTraining, Command, CountsCalls, Linear, NoTensor, Pair, at, call, environment,
                              folder, model, source, write_source)
 
 
@@ -189,6 +189,10 @@ class Trace(Command):
         self.refused("io_failed", *trace, at("nowhere/out.pt"), text="nowhere")
         self.refused("io_failed", *trace, str(folder), text=str(folder))
 
+    def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_read(self):
+        for path in self.UNWRITABLE:
+            self.refused("io_failed", "trace", at("missing.pt"), "--input", "f32[1]", "--output", path, text=path)
+
 
 class ModelFiles(Command):
     def test_what_is_no_model_is_model_load_failed(self):
@@ -220,6 +224,17 @@ class ModelFiles(Command):
         torch.jit.save(torch.jit.load(model("linear")), at("again.pt"))
         self.run_json("again.pt", [torch.rand(7, 3)])
 
+    def test_a_bf16_model_is_one_after_torch_jit_save_too(self):
+        self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--no-tune", "--auto-cast", "bf16", "--output",
+                      at("coarse.pt"))
+        torch.jit.save(torch.jit.load(at("coarse.pt")), at("again.pt"))
+        hashes = set()
+        for name in ("coarse.pt", "again.pt"):
+            info = json.loads(self.accepted("info", at(name), "--json").stdout)
+            self.assertIn("+bf16", info["recipe"])
+            hashes.add(info["content_hash"])
+        self.assertEqual(len(hashes), 1)
+
     def test_info_shows_the_signature_and_the_libraries(self):
         info = json.loads(self.accepted("info", model("linear"), "--json").stdout)
         self.assertEqual(info["inputs"], [{"name": "x", "dtype": "f32", "shape": [4, 3], "spec": "f32[4,3]"}])
@@ -246,6 +261,42 @@ class ModelFiles(Command):
         info = json.loads(self.accepted("info", model("mixes"), "--json", warnings=0).stdout)
         self.assertIs(info["dynamic_batching"], False)
         self.assertIn("row", info["not_eligible"])
+
+
+@unittest.skipUnless("OPERATOR_LIBRARY" in os.environ, "needs OPERATOR_LIBRARY and MODEL_WRITER, which CTest sets")
+class OperatorLibraries(Command):
+    @classmethod
+    def setUpClass(cls):
+        cls.library = os.environ["OPERATOR_LIBRARY"]
+        subprocess.run([os.environ["MODEL_WRITER"], cls.library, at("neuron.pt"), at("neuron.source.pt")], check=True)
+
+    def calls(self, *options):
+        """Each verb that loads a model, on one whose operators are in the library."""
+        torch.save(torch.ones(2, 3), at("in.pt"))
+        yield ["trace", at("neuron.source.pt"), "--input", "f32[2,3]", "--no-tune", "--output", at("made.pt"), *options]
+        yield ["info", at("neuron.pt"), *options]
+        yield ["run", at("neuron.pt"), "--input", at("in.pt"), "--output", at("out.pt"), *options]
+        yield ["bench", at("neuron.pt"), "--seconds", "0.1", *options]
+
+    def test_a_model_that_needs_a_library_runs_with_it_alone(self):
+        for arguments in self.calls():
+            self.refused("model_load_failed", *arguments, text=["neuron::", "--op-library"])
+        for arguments in self.calls("--op-library", self.library):
+            self.assertEqual(call(*arguments).returncode, 0, arguments)
+        self.assertTrue(torch.equal(torch.load(at("out.pt")), torch.full((2, 3), 2.0)))
+
+    def test_a_library_is_a_file_also_without_a_slash(self):
+        os.symlink(self.library, at("operators.so"))
+        info = subprocess.run([GANGLION, "info", "neuron.pt", "--op-library", "operators.so"], cwd=folder,
+                              env=environment(), capture_output=True, text=True, timeout=60)
+        self.assertEqual((info.returncode, info.stderr), (0, ""))
+
+    def test_what_is_no_library_is_refused_in_one_sentence(self):
+        Path(at("text.so")).write_text("no library\n" * 100)
+        for path in (at("missing.so"), at("text.so"), str(folder)):
+            for arguments in self.calls("--op-library", self.library, "--op-library", path):
+                self.refused("model_load_failed", *arguments, text=f"the operator library '{path}' cannot be opened: ")
+        self.unreadable("info", at("neuron.pt"), "--op-library", text="--op-library")
 
 
 if __name__ == "__main__":

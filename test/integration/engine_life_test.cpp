@@ -1,4 +1,4 @@
-// The life of engines and data_parallels: many at once, ends with work under way, limits, what its threads may call.
+// The life of engines and data_parallels: many at once, ends with work under way, limits.
 #include <support/calls.hpp>
 #include <support/engine_ears.hpp>
 #include <support/faulty_lane.hpp>
@@ -330,80 +330,6 @@ TEST_CASE("limits that cannot be are refused") {
     bytes.max_queued_bytes = limit;
     EXPECT(failure_of([&] { engine{rows}; }).code == errc::invalid_argument);
     EXPECT(failure_of([&] { engine{bytes}; }).code == errc::invalid_argument);
-  }
-}
-
-TEST_CASE("a blocking call from one of the engine's own threads is refused, not a deadlock") {
-  engine_ears ears;
-  lane_faults lanes;
-  auto options = ears.options(2);
-  options.make_lane = lanes.factory();
-  // The log, the observer and a lane are all called on such threads.
-  struct tries {
-    std::function<void()> make_one;
-    std::promise<std::vector<failure>> from_log, from_observer;
-    std::atomic<bool> logged{false}, observed{false};
-  } t;
-  std::vector<std::function<void()>> calls;
-  const auto try_all = [&calls] {
-    std::vector<failure> result;
-    for (const auto& call : calls) result.push_back(failure_of(call));
-    return result;
-  };
-  options.log = [&](log_level, std::string_view) {
-    if (!t.logged.exchange(true)) t.from_log.set_value(try_all());
-  };
-  options.on_execution = [&](const execution_record&) {
-    if (!t.observed.exchange(true)) t.from_observer.set_value(try_all());
-  };
-  engine host{options};
-  const auto model = plus_one(2);
-  data_parallel parallel{host, model};
-  calls = {[&] { parallel({counted({4, 3})}); }, [&] { host.status(); }, [&] { host.drain(std::chrono::seconds(1)); },
-           [&] { data_parallel{host, model}; }};
-  std::promise<std::vector<failure>> from_lane;
-  lanes.at_next_start([&] { from_lane.set_value(try_all()); });
-  EXPECT(same(answer(parallel, {counted({1, 3})}), counted({1, 3}) + 1));  // warns of an idle core, too
-  for (auto* promise : {&t.from_log, &t.from_observer, &from_lane}) {
-    auto future = promise->get_future();
-    REQUIRE(ready(future));
-    const auto failures = future.get();
-    REQUIRE(failures.size() == calls.size());
-    for (const auto& f : failures) {
-      EXPECT(f.code == errc::invalid_argument);
-      EXPECT(contains(f.text, "own threads"));
-    }
-  }
-  EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
-}
-
-TEST_CASE("submit may be called from the engine's own threads, so a chain of calls needs none of the caller's") {
-  engine_ears ears;
-  auto options = ears.options(2);
-  std::atomic<data_parallel*> target{nullptr};
-  std::mutex mutex;
-  std::vector<std::future<c10::IValue>> futures;
-  std::promise<void> done;
-  options.on_execution = [&](const execution_record&) {
-    auto* parallel = target.load();
-    if (!parallel) return;
-    std::lock_guard lock(mutex);
-    if (futures.size() == 100) {
-      target = nullptr;
-      done.set_value();
-    } else {
-      futures.push_back(parallel->submit({counted({1, 3})}));
-    }
-  };
-  engine host{options};
-  data_parallel parallel{host, plus_one()};
-  target = &parallel;
-  answer(parallel, {counted({1, 3})});
-  auto finished = done.get_future();
-  REQUIRE(ready(finished));
-  for (auto& f : futures) {
-    REQUIRE(ready(f));
-    EXPECT(same(f.get().toTensor(), counted({1, 3}) + 1));
   }
 }
 

@@ -167,6 +167,18 @@ TEST_CASE("batcher: a deployment without work is removed at once, one with work 
   expect_failed(f.enqueue_rows(1), errc::draining);
 }
 
+TEST_CASE("batcher: the removal of a deployment that it does not have is answered too") {
+  fixture f;
+  f.client.send(f.subject, remove_deployment{77});
+  EXPECT(f.client.expect<deployment_removed>().id == 77);
+}
+
+TEST_CASE("batcher: it is not spawned with a bad configuration") {
+  fixture f;
+  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{0, 0, 1}}), error);
+  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{2, -1, 4}}), error);
+}
+
 TEST_CASE("batcher: its status counts the executions in flight") {
   fixture f;
   f.up(0);

@@ -1,85 +1,9 @@
-#include <support/deterministic_system.hpp>
-#include <support/errors.hpp>
-#include <support/probe.hpp>
-#include <support/requests.hpp>
-
-#include <ganglion/actors/coordinator/coordinator.hpp>
-
-#include <ATen/ATen.h>
-
-#include <limits>
+#include "coordinator_fixture.hpp"
 
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-/// A coordinator between a client and the doubles of batcher and supervisor.
-struct fixture {
-  deterministic_system system;
-  probe parent{system}, batcher{system}, supervisor{system}, client{system};
-  std::shared_ptr<admission> gate = std::make_shared<admission>();
-  std::shared_ptr<warning_log> warnings = std::make_shared<warning_log>();
-  std::shared_ptr<const deployment> target = deployment_of(plus_one_model(4), 5, {0, 1});
-  coordinator_actor subject;
-
-  explicit fixture(bool dynamic_batching = true)
-      : subject(spawn_coordinator(parent.parent(), {target, gate, warnings, batcher.as<batcher_actor>(),
-                                                    supervisor.as<supervisor_actor>(), dynamic_batching, {}, {}})) {}
-  ~fixture() {
-    if (subject) system.end(subject);
-  }
-
-  /// A message for the inference of `rows` numbered rows.
-  static infer_request message(std::uint64_t id, std::int64_t rows = 4, std::int64_t remaining_ms = 0) {
-    infer_request m;
-    m.id = id;
-    m.inputs.value = c10::ivalue::Tuple::create({c10::IValue{numbered_rows(rows)}});
-    m.trace_id = "trace-" + std::to_string(id);
-    m.remaining_ms = remaining_ms;
-    return m;
-  }
-  /// Sends it and takes it out of the batcher's hands.
-  request_ptr accepted(infer_request m) {
-    client.send(subject, std::move(m));
-    return batcher.expect<enqueue>().value;
-  }
-  void expect_failed(std::uint64_t id, errc code) { expect_failed(client, id, code); }
-  void expect_failed(probe& who, std::uint64_t id, errc code) {
-    auto m = who.expect<infer_response>();
-    NOTE(m.error.text);
-    EXPECT(m.id == id);
-    EXPECT(to_string(m.error.code) == to_string(code));
-    EXPECT(m.outputs.value.isNone());
-  }
-  void expect_answered(std::uint64_t id, std::int64_t rows = 4) {
-    auto m = client.expect<infer_response>();
-    EXPECT(m.id == id);
-    REQUIRE(m.ok());
-    EXPECT(m.trace_id == "trace-" + std::to_string(id));
-    EXPECT(m.total_ns >= 0);
-    EXPECT(at::equal(m.outputs.value.toTensor(), numbered_rows(rows) + 1));
-  }
-};
-
-/// Runs the chunks of a request in that order, by default as they come.
-void run(const request_ptr& r, bool backwards = false) {
-  std::vector<slot*> slots;
-  for (std::size_t i = 0; i < r->chunks().size(); ++i) {
-    auto chunk = r->chunks().at(i);
-    slots.push_back(&r->add_slot(chunk.first_row, chunk.rows, i));
-    r->leave_queue(chunk.rows);
-  }
-  if (backwards) std::reverse(slots.begin(), slots.end());
-  for (auto* s : slots) {
-    s->start(0);
-    auto rows = r->leaves()[0].toTensor().narrow(0, s->first_row(), s->rows()) + 1;
-    r->answer().commit(*s, 0, rows, 0, s->rows(), 0);
-  }
-}
-
-}  // namespace
+using fixture = coordinator_fixture;
 
 TEST_CASE("coordinator: options that cannot be used are refused with a sentence") {
   EXPECT(validate(configure{}).has_value());
@@ -87,6 +11,24 @@ TEST_CASE("coordinator: options that cannot be used are refused with a sentence"
   EXPECT(contains(validate(configure{false, 0, {}}).error().text, "num_workers is 0"));
   EXPECT(contains(validate(configure{false, {}, 0}).error().text, "split_size is 0"));
   EXPECT(validate(configure{false, {}, -7}).error().code == errc::invalid_argument);
+}
+
+TEST_CASE("coordinator: it is not spawned with a bad configuration") {
+  fixture f;
+  coordinator_config good{f.target, f.gate, f.warnings, f.batcher.as<batcher_actor>(),
+                          f.supervisor.as<supervisor_actor>(), true, {}, {}};
+  EXPECT(validate(good).has_value());
+  auto refused = [&](const std::function<void(coordinator_config&)>& change) {
+    auto bad = good;
+    change(bad);
+    EXPECT_THROWS_AS(spawn_coordinator(f.parent.parent(), bad), error);
+    return validate(bad).error().text;
+  };
+  EXPECT(contains(refused([](auto& c) { c.target = nullptr; }), "target"));
+  EXPECT(contains(refused([](auto& c) { c.gate = nullptr; }), "gate"));
+  EXPECT(contains(refused([](auto& c) { c.batcher = nullptr; }), "batcher"));
+  EXPECT(contains(refused([](auto& c) { c.supervisor = nullptr; }), "supervisor"));
+  EXPECT(contains(refused([](auto& c) { c.num_workers = 0; }), "num_workers is 0"));
 }
 
 // -- the normal path --------------------------------------------------------------------------------------------------
@@ -291,111 +233,6 @@ TEST_CASE("coordinator: a split size without meaning and cores without work are 
   }
   REQUIRE(f.warnings->sentences().size() == 2);
   EXPECT(contains(f.warnings->sentences()[1], "split_size = 7 has no meaning"));
-}
-
-// -- cancel -----------------------------------------------------------------------------------------------------------
-
-TEST_CASE("coordinator: a cancel of the sender withdraws the request, and the answer says so once") {
-  fixture f;
-  auto r = f.accepted(f.message(1));
-  f.client.send(f.subject, cancel{1});
-  auto w = f.batcher.expect<withdraw>();
-  EXPECT(w.deployment_id == 5);
-  EXPECT(w.request_id == r->id());
-  EXPECT(w.reason.code == errc::cancelled);
-  f.client.expect_none();
-  r->refuse(w.reason);
-  f.expect_failed(1, errc::cancelled);
-  f.client.send(f.subject, cancel{1});
-  f.batcher.expect_none();
-  f.client.expect_none();
-}
-
-TEST_CASE("coordinator: nobody cancels another's request, nor one that is not there") {
-  fixture f;
-  auto r = f.accepted(f.message(1));
-  probe other{f.system};
-  other.send(f.subject, cancel{1});
-  f.client.send(f.subject, cancel{2});
-  caf::anon_send(f.subject, cancel{1});
-  f.batcher.expect_none();
-  run(r);
-  f.expect_answered(1);
-}
-
-// -- deadlines --------------------------------------------------------------------------------------------------------
-
-TEST_CASE("coordinator: a deadline withdraws its request when it has come, and not before") {
-  fixture f;
-  auto r = f.accepted(f.message(1, 4, 100));
-  f.system.advance(99ms);
-  f.batcher.expect_none();
-  f.system.advance(1ms);
-  auto w = f.batcher.expect<withdraw>();
-  EXPECT(w.request_id == r->id());
-  EXPECT(w.reason.code == errc::deadline_exceeded);
-  f.client.expect_none();  // a lane may be committing: the batcher decides
-  r->refuse(w.reason);
-  f.expect_failed(1, errc::deadline_exceeded);
-  f.system.advance(1s);
-  f.batcher.expect_none();
-}
-
-TEST_CASE("coordinator: the deadline of an answered request does nothing") {
-  fixture f;
-  run(f.accepted(f.message(1, 4, 100)));
-  f.expect_answered(1);
-  f.system.advance(1s);
-  f.batcher.expect_none();
-}
-
-TEST_CASE("coordinator: deadlines come in their own order, each once, also when an earlier one arrives later") {
-  fixture f;
-  auto late = f.accepted(f.message(1, 4, 100)), early = f.accepted(f.message(2, 4, 50));
-  auto same = f.accepted(f.message(3, 4, 50)), none = f.accepted(f.message(4, 4, 0));
-  f.system.advance(50ms);
-  EXPECT(f.batcher.expect<withdraw>().request_id == early->id());
-  EXPECT(f.batcher.expect<withdraw>().request_id == same->id());
-  f.batcher.expect_none();
-  f.system.advance(49ms);
-  f.batcher.expect_none();
-  f.system.advance(1ms);  // now the tick of the first generation comes too, and counts no more
-  EXPECT(f.batcher.expect<withdraw>().request_id == late->id());
-  f.batcher.expect_none();
-  f.system.advance(1h);
-  f.batcher.expect_none();
-  std::uint64_t id = 1;
-  for (auto* r : {&late, &early, &same, &none}) {
-    run(*r);
-    f.expect_answered(id++);
-  }
-}
-
-TEST_CASE("coordinator: a tick of a stale generation does nothing") {
-  fixture f;
-  auto r = f.accepted(f.message(1, 4, 100));
-  for (std::uint64_t generation : {0, 2, 1'000}) f.client.send(f.subject, deadline_tick{generation});
-  f.client.send(f.subject, deadline_tick{1});  // the right one, too early
-  f.batcher.expect_none();
-  f.system.advance(100ms);
-  EXPECT(f.batcher.expect<withdraw>().request_id == r->id());
-  f.batcher.expect_none();
-  run(r);
-  f.expect_answered(1);
-}
-
-TEST_CASE("coordinator: the longest and the most negative time that a stranger can send are no deadline in the past") {
-  fixture f;
-  constexpr auto most = std::numeric_limits<std::int64_t>::max();
-  auto a = f.accepted(f.message(1, 4, most)), b = f.accepted(f.message(2, 4, most / 1'000'000));
-  auto c = f.accepted(f.message(3, 4, std::numeric_limits<std::int64_t>::min()));
-  f.system.advance(24h);
-  f.batcher.expect_none();
-  std::uint64_t id = 1;
-  for (auto* r : {&a, &b, &c}) {
-    run(*r);
-    f.expect_answered(id++);
-  }
 }
 
 // -- the end ----------------------------------------------------------------------------------------------------------

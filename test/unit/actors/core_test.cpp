@@ -185,3 +185,13 @@ TEST_CASE("core: without a batcher its reports go nowhere") {
   EXPECT(r.got->only().ok());
   system.end(subject);
 }
+
+TEST_CASE("core: it is not spawned with a bad configuration") {
+  fixture f;
+  core_config none{{3, 1, {}}, {}, {}, {}};
+  EXPECT(contains(validate(none).error().text, "make_lane of core nc:3 is empty"));
+  EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), none), error);
+  core_config idle{{3, 0, {}}, f.lanes.factory(), {}, {}};
+  EXPECT(contains(validate(idle).error().text, "core nc:3 has 0 threads"));
+  EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), idle), error);
+}

@@ -115,6 +115,22 @@ TEST_CASE("an artifact that was saved again by plain TorchScript still loads") {
   EXPECT(again.measurements() == "{}");
 }
 
+TEST_CASE("a bf16 model that was saved again by plain TorchScript still computes in bf16") {
+  const scratch_folder folder;
+  const auto x = at::rand({2, 4});
+  const auto model = trace(modules::linear(), {x}, {.auto_cast = auto_cast::bf16, .tune = false});
+  save(model, folder / "model.pt");
+  torch::jit::load((folder / "model.pt").string()).save((folder / "again.pt").string());
+  const auto again = load(folder / "again.pt");
+  EXPECT(contains(again.recipe(), "+bf16"));
+  EXPECT(again.content_hash() == model.content_hash());
+  EXPECT(model.content_hash() != trace(modules::linear(), {x}, {.tune = false}).content_hash());
+  const auto coarse = model.make_replica().run({x}).toTensor(), coarse_again = again.make_replica().run({x}).toTensor();
+  const auto fine = modules::linear().forward({x}).toTensor();
+  EXPECT(at::allclose(coarse_again, coarse, 1e-3, 1e-3));
+  EXPECT_FALSE(coarse_again.equal(fine));
+}
+
 TEST_CASE("the hash tells weights, code and examples apart") {
   const auto hash = [](const torch::jit::Module& module, at::IntArrayRef shape) {
     return trace(module, {at::ones(shape)}, {.tune = false}).content_hash();
@@ -245,6 +261,9 @@ TEST_CASE("signatures and manifests of other versions, or that do not fit, are r
   write_with_signature(path,
                        to_json(trace(modules::two_inputs(), {at::rand({2}), at::rand({2})}).signature()));
   EXPECT(contains(load_failure(path).text, "has a signature that does not fit its forward"));
+  text = to_json(model.signature());
+  write_with_signature(path, text.insert(1, R"("auto_cast":"fp8",)"));
+  EXPECT(contains(load_failure(path).text, "its signature cannot be read: the auto_cast \"fp8\" is unknown"));
 
   const auto with_manifest = [&](const std::string& manifest) {
     auto source = model.source();

@@ -17,7 +17,9 @@ timeline two_lanes() {
   picture.subtitle = "two cores";
   picture.lanes = {"nc:0", "nc:3"};
   picture.length = 40;
-  picture.bars = {{0, -5, -1, 0, 19, 20, 8, 0, false}, {1, 0, 1, 2, 21, 22, 5, 3, false}, {0, 1, 15, 20, 38, 39, 8, 0, false}};
+  picture.bars = {{0, -5, -1, 0, 19, 20, 8, 0, false},
+                  {1, 0, 1, 2, 21, 22, 5, 3, false},
+                  {0, 1, 15, 20, 38, 39, 8, 0, false}};
   picture.depth = {{0, 2}, {2, 1}, {20, 0}};
   return picture;
 }

@@ -48,8 +48,8 @@ struct engine_options {
   bool pin = true;
   /// Which CPUs to use; empty: all that the process may use.
   std::vector<int> cpus;
-  /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included: it must not block or
-  /// throw. Unset: stderr.
+  /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included: it must not block.
+  /// What it throws is dropped. Unset: stderr.
   std::function<void(log_level, std::string_view)> log;
 
   /// The most bytes of model weights on one core; unset: no limit. More is `core_memory_exceeded`.
@@ -62,7 +62,7 @@ struct engine_options {
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.
   std::filesystem::path lock_directory;
-  /// Told of every execution that ended, on an engine's thread: it must not block or throw.
+  /// Told of every execution that ended, on an engine's thread: it must not block. What it throws is dropped.
   std::function<void(const execution_record&)> on_execution;
   /// What stands behind a core; unset: a pinned CPU thread.
   std::function<std::unique_ptr<lane>(const lane_config&, std::shared_ptr<lane_sink>)> make_lane;

@@ -52,7 +52,7 @@ class compiled_model {
   const std::vector<std::string>& warnings() const;
   /// The measured seconds of the programs that trace tried, and the largest deviation of each, as JSON; `{}` without.
   const std::string& measurements() const;
-  /// The hash of weights, code and signature, in hex.
+  /// The hash of weights, code, signature and auto_cast, in hex.
   const std::string& content_hash() const;
   /// The bytes of the distinct weight storages of one program.
   std::size_t weight_bytes() const;
@@ -82,8 +82,9 @@ compiled_model trace(const torch::jit::Module& module, std::vector<c10::IValue> 
 /// written beside the target and renamed, so a failed save leaves nothing behind. Errors: `io_failed`.
 void save(const compiled_model& model, const std::filesystem::path& path);
 
-/// Reads an artifact and builds its program anew. Errors: `model_load_failed` (missing, empty, truncated, no TorchScript,
-/// a version that LibTorch does not read, or never traced), `unsupported_model` (pipeline).
+/// Reads an artifact and builds its program anew. Errors: `model_load_failed` (missing, empty, truncated, no
+/// TorchScript, a version that LibTorch does not read, never traced, or an operator library that cannot be opened),
+/// `unsupported_model` (pipeline).
 compiled_model load(const std::filesystem::path& path, load_options options = {});
 
 /// Reads a plain TorchScript file, for `trace`. Errors: `model_load_failed`.

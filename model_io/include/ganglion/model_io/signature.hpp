@@ -76,9 +76,9 @@ expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& 
 /// The arguments of forward, rebuilt from leaves in the order of `checked_inputs`.
 std::vector<c10::IValue> arguments_from(const signature& sig, const std::vector<c10::IValue>& leaves);
 
-/// A signature as JSON and back. The JSON holds the structures of arguments and result, specs and ranges; `types` are the
-/// argument types that forward declares, `result_type` the type that it returns: containers get their element types from
-/// them. Reading errors: `model_load_failed`.
+/// A signature as JSON and back. The JSON holds the structures of arguments and result, specs and ranges; `types` are
+/// the argument types that forward declares, `result_type` the type that it returns: containers get their element types
+/// from them. Reading errors: `model_load_failed`.
 std::string to_json(const signature& sig);
 expected<signature> signature_from_json(const std::string& text, const std::vector<c10::TypePtr>& types,
                                         const c10::TypePtr& result_type);

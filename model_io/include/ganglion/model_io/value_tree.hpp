@@ -26,9 +26,10 @@ std::vector<value_leaf> leaves_of(const c10::IValue& tree, std::string_view root
 /// Precondition: `leaves` has as many elements as the tree has leaves.
 c10::IValue with_leaves(const c10::IValue& tree, std::span<const c10::IValue> leaves);
 
-/// Whether two trees have the same containers with the same sizes, keys (in the same order) and kinds of leaves. A named
-/// tuple is a tuple here. Errors: `shape_mismatch`, one sentence that names the first place where they differ.
-expected<void> same_structure(const c10::IValue& expected_tree, const c10::IValue& given, std::string_view root = "value");
+/// Whether two trees have the same containers with the same sizes, keys (in the same order) and kinds of leaves. A
+/// named tuple is a tuple here. Errors: `shape_mismatch`, one sentence that names the first place where they differ.
+expected<void> same_structure(const c10::IValue& expected_tree, const c10::IValue& given,
+                              std::string_view root = "value");
 
 /// Whether two non-tensor leaves are equal in type and value; a NaN equals itself. False for tensors.
 bool equal_leaves(const c10::IValue& a, const c10::IValue& b);

@@ -15,6 +15,7 @@ expected<void> validate(const batcher_config& config);
 /// The batching actor, one an engine: holds every queue and every core's credit, checks the compile batch size where
 /// dynamic batching is off, forms executions for cores that can take them. Spawned by the supervisor; monitors nobody.
 /// Quits when told to; whatever is queued or runs then is answered with `draining`.
+/// Throws `ganglion::error` for a configuration that `validate` refuses.
 batcher_actor spawn_batcher(caf::local_actor& parent, batcher_config config);
 
 }  // namespace ganglion

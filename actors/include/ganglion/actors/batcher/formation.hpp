@@ -31,8 +31,8 @@ class formation {
   explicit formation(credit_config credits = {}) : credits_(credits) {}
 
   void add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers);
-  /// Takes no more requests for the deployment; what was accepted still runs.
-  void close(std::uint64_t deployment_id);
+  /// Takes no more requests for the deployment; what was accepted still runs. Returns false where there is none.
+  bool close(std::uint64_t deployment_id);
   /// Forgets the closed deployments of which nothing waits or runs any more, and names them.
   std::vector<std::uint64_t> take_closed();
   void set_num_workers(std::uint64_t deployment_id, std::optional<std::size_t> num_workers);

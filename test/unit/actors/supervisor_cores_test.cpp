@@ -1,0 +1,169 @@
+#include "supervisor_fixture.hpp"
+
+using namespace ganglion;
+using namespace ganglion::test;
+using namespace std::chrono_literals;
+
+// -- cores that die ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("supervisor: a core that died starts again after its delay, and not before") {
+  supervisor_fixture f;
+  f.die(0);
+  EXPECT(f.lanes.of(0).born == 1);
+  EXPECT_FALSE(f.ask_status().cores[0].up);
+  f.system.advance(9ms);
+  EXPECT(f.lanes.of(0).born == 1);
+  f.system.advance(1ms);
+  EXPECT(f.lanes.of(0).born == 2);
+  EXPECT(f.ask_status().cores[0].up);
+  EXPECT(f.ask_status().cores[0].restarts == 1);
+  REQUIRE(f.said.size() == 1);
+  EXPECT(contains(f.said[0], "core nc:0 died"));
+  EXPECT(contains(f.said[0], "the puppet died"));
+  EXPECT(contains(f.said[0], "starts again in 10 ms"));
+}
+
+TEST_CASE("supervisor: the delay doubles with each death in a row, and starts anew after a life that was long enough") {
+  supervisor_fixture f;
+  std::size_t born = 1;
+  for (auto delay : {10ms, 20ms, 40ms, 80ms}) {
+    f.die(0);
+    f.system.advance(delay - 1ms);
+    EXPECT(f.lanes.of(0).born == born);
+    f.system.advance(1ms);
+    EXPECT(f.lanes.of(0).born == ++born);
+  }
+  f.system.advance(5s);
+  f.die(0);
+  f.system.advance(10ms);
+  EXPECT(f.lanes.of(0).born == ++born);
+}
+
+TEST_CASE("supervisor: a core gets work again when all its models are loaded, and not before") {
+  supervisor_fixture f{[](auto& c) { c.cores.resize(1); }};
+  auto a = f.deploy_model(f.wish(plus_one_model(4))), b = f.deploy_model(f.wish(plus_one_model(2)));
+  f.lanes.loads_at_once = false;
+  f.die(0);
+  f.infer(a.coordinator, 1);
+  f.system.advance(10ms);
+  EXPECT(f.lanes.of(0).loading.size() == 2);
+  EXPECT(f.lanes.started(0) == 0);
+  f.lanes.load(0);
+  f.system.run();
+  EXPECT(f.lanes.started(0) == 0);
+  f.lanes.load(0);
+  f.system.run();
+  EXPECT(f.lanes.started(0) == 1);
+  f.finish(0);
+  f.expect_answered(1);
+}
+
+TEST_CASE("supervisor: what a dead core held is run on another, once") {
+  supervisor_fixture f;
+  auto d = f.deploy_model();
+  f.infer(d.coordinator, 1);
+  auto zombie = f.lanes.begin(0);
+  f.die(0);
+  EXPECT(f.lanes.started(1) == 1);
+  EXPECT_FALSE(f.lanes.complete(zombie, 0).ran);
+  f.finish(1);
+  f.expect_answered(1);
+
+  f.system.advance(10ms);
+  f.infer(d.coordinator, 2);
+  std::size_t first = f.lanes.started(0) == 1 ? 0 : 1;
+  f.die(first);
+  f.die(1 - first);
+  f.expect_failed(2, errc::core_lost);
+}
+
+TEST_CASE("supervisor: after too many deaths in a row a core counts as lost, until it is back") {
+  supervisor_fixture f{[](auto& c) {
+    c.cores.resize(1);
+    c.restart.lost_after = 2;
+  }};
+  auto d = f.deploy_model();
+  f.die(0);
+  f.infer(d.coordinator, 1);
+  f.client.expect_none();  // it waits for the core
+  f.system.advance(10ms);
+  f.die(0);
+  f.expect_failed(1, errc::core_lost);
+  EXPECT(contains(f.said.back(), "counts as lost until then"));
+  f.infer(d.coordinator, 2);
+  f.expect_failed(2, errc::core_lost);
+  f.system.advance(20ms);
+  f.infer(d.coordinator, 3);
+  f.finish(0);
+  f.expect_answered(3);
+}
+
+TEST_CASE("supervisor: a core that dies while it loads a model fails the deploy with core_lost") {
+  supervisor_fixture f;
+  f.lanes.loads_at_once = false;
+  f.client.ask<deployed>(f.subject, f.wish());
+  f.die(0);
+  f.client.expect_none();
+  f.lanes.load(1);
+  auto d = f.client.expect<deployed>();
+  EXPECT(d.error.code == errc::core_lost);
+  EXPECT(d.error.core == 0);
+  EXPECT(f.lanes.of(1).unloaded.size() == 1);
+  f.system.advance(10ms);
+  EXPECT(f.lanes.of(0).loading.empty());
+  EXPECT(f.ask_status().cores[0].up);
+}
+
+TEST_CASE("supervisor: a model that is deployed while a core is away is loaded there when it is back") {
+  supervisor_fixture f;
+  f.die(0);
+  auto d = f.deploy_model();
+  f.infer(d.coordinator, 1);
+  f.finish(1);
+  f.expect_answered(1);
+  EXPECT(f.lanes.of(0).loaded.empty());
+  f.system.advance(10ms);
+  EXPECT(f.lanes.of(0).loaded.size() == 1);
+  f.infer(d.coordinator, 2);
+  f.finish(0);
+  f.expect_answered(2);
+}
+
+TEST_CASE("supervisor: a core that cannot load its models again is no core: it is told, and tried once more later") {
+  supervisor_fixture f{[](auto& c) { c.cores.resize(1); }};
+  auto a = f.deploy_model(f.wish(plus_one_model(4))), b = f.deploy_model(f.wish(plus_one_model(2)));
+  f.lanes.loads_at_once = false;
+  f.die(0);
+  f.system.advance(10ms);
+  f.infer(a.coordinator, 1);
+  EXPECT_FALSE(f.ask_status().cores[0].up);  // it is there, but has not loaded yet
+  f.lanes.load(0, {errc::forward_failed, "no warm-up this time"});
+  f.system.run();
+  EXPECT(contains(f.said.back(), "no warm-up this time"));
+  EXPECT(contains(f.said.back(), "starts again in 20 ms"));
+  f.lanes.loads_at_once = true;
+  f.client.expect_none();
+  f.system.advance(20ms);
+  EXPECT(f.ask_status().cores[0].up);
+  f.finish(0);
+  f.expect_answered(1);
+}
+
+TEST_CASE("supervisor: a core of which the lane cannot be made has died, and is tried again") {
+  bool broken = true;
+  supervisor_fixture f{[&broken](auto& c) {
+    c.cores.resize(1);
+    c.make_lane = [&broken, make = c.make_lane](const lane_config& config, std::shared_ptr<lane_sink> sink) {
+      if (broken) throw std::runtime_error("no thread to be had");
+      return make(config, std::move(sink));
+    };
+  }};
+  REQUIRE(f.said.size() == 1);
+  EXPECT(contains(f.said[0], "its lane cannot be made: no thread to be had"));
+  broken = false;
+  f.system.advance(10ms);
+  auto d = f.deploy_model();
+  f.infer(d.coordinator, 1);
+  f.finish(0);
+  f.expect_answered(1);
+}
