@@ -7,7 +7,8 @@ function(ganglion_compile_options target)
     $<$<BOOL:${GANGLION_WERROR}>:-Werror>)
   if(GANGLION_SANITIZE)
     # Without vptr: Debian's libtorch hides type information that it would need.
-    target_compile_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer)
+    target_compile_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer
+      -Wno-maybe-uninitialized)  # which the sanitizers' own code sets off
     target_link_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE})
   endif()
 endfunction()

@@ -3,6 +3,7 @@
 #include "bench_report.hpp"
 #include "command.hpp"
 #include "timeline_svg.hpp"
+#include "utf8.hpp"
 
 #include <ganglion/model_io/whole_file.hpp>
 
@@ -32,6 +33,11 @@ scenario parse_scenario(const std::string& text) {
   throw usage_error(fmt::format("--scenario is offline, single-stream or server, not '{}'", text));
 }
 
+/// A day: what is measured for longer is a mistake in the unit.
+constexpr double most_seconds = 86'400;
+/// Each request is remembered until the end.
+constexpr double most_arrivals = 1'000'000;
+
 void refuse_unless_positive(const char* name, double value) {
   if (!(value > 0)) throw error(errc::invalid_argument, fmt::format("{} is {:g}: it must be above 0", name, value));
 }
@@ -56,6 +62,16 @@ void read(bench_command& given) {
   if (given.seconds_given) given.seconds = *given.seconds_given;
   refuse_unless_positive("--seconds", given.seconds);
   if (given.qps) refuse_unless_positive("--qps", *given.qps);
+  for (const auto& [name, seconds] : {std::pair{"--seconds", given.seconds},
+                                      std::pair{"--target-p99", given.target_p99.value_or(0)}})
+    if (seconds > most_seconds)
+      throw error(errc::invalid_argument,
+                  fmt::format("{} is {:g} s: the largest is {:g}, a day", name, seconds, most_seconds));
+  if (given.qps && *given.qps * given.seconds > most_arrivals)
+    throw error(errc::invalid_argument,
+                fmt::format("--qps {:g} for {:g} s is {:g} requests: the largest number is {:g}, so lower --qps or "
+                            "--seconds",
+                            *given.qps, given.seconds, *given.qps * given.seconds, most_arrivals));
   if (given.batch) refuse_unless_positive("--batch", static_cast<double>(*given.batch));
 }
 
@@ -107,7 +123,7 @@ void write_timeline(const execution_recorder& recorder, const bench_report& repo
                                   : fmt::format("{} of {} executions, from the middle", count, all);
   picture.subtitle = fmt::format("{}; {}", picture_subtitle(report), shown);
   for (const auto core : report.cores) picture.lanes.push_back(fmt::format("nc:{}", core));
-  value_or_throw(write_whole_file(report.timeline, [&](std::ostream& file) { file << timeline_svg(picture); }));
+  value_or_throw(write_whole_file(report.timeline, [&](std::ostream& file) { file << valid_utf8(timeline_svg(picture)); }));
 }
 
 bench_report measure(const bench_options& given, execution_recorder& recorder) {

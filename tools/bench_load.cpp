@@ -1,12 +1,12 @@
 #include "bench_load.hpp"
 
 #include "bench_input.hpp"
+#include "command.hpp"
 
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <c10/core/ScalarType.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -35,27 +35,21 @@ std::int64_t bytes_of(const bench_request& request) {
   return bytes;
 }
 
-/// A request that this machine could never hold is refused before LibTorch's allocator is asked for it.
-void refuse_more_than_memory(const compiled_model& model, std::int64_t rows) {
+void refuse_too_many_rows(const compiled_model& model, std::int64_t rows) {
   double row_bytes = 0;
   for (const auto& spec : model.inputs()) {
     double bytes = static_cast<double>(c10::elementSize(spec.dtype));
     for (const auto size : spec.shape) bytes *= static_cast<double>(size);
     row_bytes += spec.shape.empty() ? 0 : bytes / static_cast<double>(spec.shape[0]);
   }
-  const auto memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  const auto needed = static_cast<double>(rows) * row_bytes;
-  if (needed > memory)
-    throw error(errc::invalid_argument,
-                fmt::format("a request of {} rows takes {:.3g} GiB, but this machine has {:.3g} GiB: give a smaller "
-                            "--batch",
-                            rows, needed / (1 << 30), memory / (1 << 30)));
+  refuse_more_than_memory(fmt::format("a request of {}", counted(rows, "row")), static_cast<double>(rows) * row_bytes,
+                          "give a smaller --batch");
 }
 
 }  // namespace
 
 bench_request make_request(const compiled_model& model, std::int64_t rows) {
-  refuse_more_than_memory(model, rows);
+  refuse_too_many_rows(model, rows);
   constexpr std::uint64_t seed = 20'190'404;
   return {random_arguments(model, rows, seed), rows};
 }

@@ -1,11 +1,14 @@
 #include "command.hpp"
 
+#include "utf8.hpp"
+
 #include <ganglion/model_io/whole_file.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <unistd.h>
 
 namespace ganglion::command {
 
@@ -43,18 +46,18 @@ void flush_printed() {
   if (std::fflush(stdout) != 0) throw error(errc::io_failed, "what was to be printed could not be written to stdout");
 }
 
-void print_or_remove(const std::filesystem::path& written, const std::function<void()>& print) {
+void print_about(const fs::path& written, const std::function<void()>& print) {
   try {
     print();
     flush_printed();
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(written, ignored);
-    throw;
+  } catch (const std::exception&) {
+    throw error(errc::io_failed, fmt::format("'{}' is written and whole, but what was to be printed could not be written "
+                                             "to stdout",
+                                             written.native()));
   }
 }
 
-void print_json(const boost::json::object& object) { fmt::print("{}\n", boost::json::serialize(object)); }
+void print_json(const boost::json::object& object) { fmt::print("{}\n", valid_utf8(boost::json::serialize(object))); }
 
 boost::json::array specs_json(const std::vector<tensor_spec>& specs) {
   boost::json::array array;
@@ -92,12 +95,20 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
       throw error(errc::invalid_argument,
                   fmt::format("the output '{}' is the file '{}', which is read: name another output", output.native(),
                               source.native()));
+  if (output.empty()) throw error(errc::io_failed, "the output's path is empty: name a file");
   std::error_code ec;
   auto folder = fs::absolute(output, ec).parent_path();
   if (!fs::is_directory(folder, ec))
     throw error(errc::io_failed, fmt::format("'{}' cannot be written: there is no folder '{}'", output.native(),
                                              folder.native()));
   value_or_throw(check_whole_file(output));
+}
+
+void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice) {
+  const auto memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes > memory)
+    throw error(errc::invalid_argument, fmt::format("{} takes {:.3g} GiB, but this machine has {:.3g} GiB: {}", what,
+                                                    bytes / (1 << 30), memory / (1 << 30), advice));
 }
 
 std::string counted(std::int64_t n, std::string_view noun) {

@@ -48,10 +48,11 @@ void print_warning(std::string_view sentence);
 
 /// Everything printed so far is on stdout, or `io_failed`.
 void flush_printed();
-/// Prints about a file that was just written. A run that cannot say what it did has failed, and leaves no output file.
-void print_or_remove(const std::filesystem::path& written, const std::function<void()>& print);
+/// Prints about a file that was just written. A run that cannot say what it did has failed, but the file stays: it is
+/// whole, and the one before it is gone.
+void print_about(const std::filesystem::path& written, const std::function<void()>& print);
 
-/// One JSON object on stdout, on one line.
+/// One JSON object on stdout, on one line, in UTF-8 whatever bytes its strings have.
 void print_json(const boost::json::object& object);
 
 /// `[{"name": "x", "dtype": "f32", "shape": [1, 3], "spec": "f32[1,3]"}, ...]`
@@ -100,6 +101,9 @@ engine_options command_engine_options();
 /// Refuses, as `invalid_argument`, an output that is one of the sources (also through a link), and, as `io_failed`, one
 /// that cannot be written: before any work is done.
 void check_output_path(const std::filesystem::path& output, const std::vector<std::filesystem::path>& sources);
+
+/// Refuses, as `invalid_argument`, what this machine could never hold, before LibTorch's allocator is asked for it.
+void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice);
 
 /// `1 row`, `2 rows`.
 std::string counted(std::int64_t n, std::string_view noun);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <malloc.h>
 #include <new>
+#include <sstream>
 #include <system_error>
 
 namespace {
@@ -58,11 +59,15 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
     return 2;
   };
   try {
-    app.parse(argc, argv);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::Success& wanted) {  // --help, --version
+      std::ostringstream text;
+      app.exit(wanted, text, text);
+      fmt::print("{}", text.str());
+    }
     flush_printed();
     return 0;
-  } catch (const CLI::Success& wanted) {  // --help, --version
-    return app.exit(wanted);
   } catch (const CLI::ParseError& e) {
     return cannot_read(parse_error_sentence(app, e));
   } catch (const usage_error& e) {

@@ -51,7 +51,7 @@ std::vector<c10::IValue> read_arguments(const signature& sig, const std::vector<
 
 /// A .npy file holds one tensor: what the model is known to answer is refused before it runs.
 void check_output_format(const signature& sig, const fs::path& output) {
-  if (output.extension() == ".npy" && !sig.result.isTensor())
+  if (is_npy_path(output) && !sig.result.isTensor())
     throw error(errc::invalid_argument,
                 fmt::format("'{}' cannot be written: a .npy file holds one tensor, but the model answers a {}: "
                             "name a .pt file",
@@ -131,7 +131,7 @@ void run_model(const run_command& given) {
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));
   value_or_throw(write_tensor_file(report.answer, given.output));
-  print_or_remove(given.output, [&] { print_report(given, report); });
+  print_about(given.output, [&] { print_report(given, report); });
 }
 
 }  // namespace

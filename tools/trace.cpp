@@ -4,6 +4,7 @@
 #include <torch/script.h>
 
 #include <chrono>
+#include <numeric>
 
 namespace ganglion::command {
 
@@ -20,12 +21,18 @@ struct trace_command {
 
 /// One argument a spec, with made-up values: always the same ones.
 std::vector<c10::IValue> example_of(const std::vector<std::string>& inputs) {
-  std::vector<c10::IValue> example;
+  std::vector<tensor_spec> specs;
+  double bytes = 0;
   for (const auto& text : inputs) {
     auto spec = parse_tensor_spec(text);
     if (!spec) throw usage_error(spec.error().text);
-    example.emplace_back(random_tensor(*spec, /*seed=*/example.size()));
+    bytes += std::accumulate(spec->shape.begin(), spec->shape.end(), static_cast<double>(c10::elementSize(spec->dtype)),
+                             [](double product, std::int64_t size) { return product * static_cast<double>(size); });
+    specs.push_back(std::move(*spec));
   }
+  refuse_more_than_memory(fmt::format("the example {}", fmt::join(inputs, ", ")), bytes, "give smaller sizes");
+  std::vector<c10::IValue> example;
+  for (const auto& spec : specs) example.emplace_back(random_tensor(spec, /*seed=*/example.size()));
   return example;
 }
 
@@ -47,7 +54,7 @@ void trace_model(const trace_command& given) {
   check_output_path(given.output, {given.model});
   const auto compiled = compile(given, std::move(example));
   for (const auto& sentence : compiled.warnings()) print_warning(sentence);
-  print_or_remove(given.output, [&] {
+  print_about(given.output, [&] {
     fmt::print("{:<18}{}\n", "compiled", given.output);
     print_model(compiled);
   });

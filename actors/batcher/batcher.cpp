@@ -1,5 +1,7 @@
 #include <ganglion/actors/batcher/batcher.hpp>
 
+#include "protocol/send_later.hpp"
+
 #include <ganglion/actors/batcher/formation.hpp>
 
 #include <caf/all.hpp>
@@ -16,6 +18,10 @@ expected<void> validate(const batcher_config& config) {
                    fmt::format("credits of {} to {} executions and {} seconds cannot be used: at least 1 execution, no more "
                                "than the most, and no negative time",
                                c.executions, c.most_executions, c.seconds)};
+  if (config.max_queue_time && config.max_queue_time->count() <= 0)
+    return failure{errc::invalid_argument,
+                   fmt::format("max_queue_time is {} ns, but must be positive, or unset for no limit",
+                               config.max_queue_time->count())};
   return {};
 }
 
@@ -25,6 +31,9 @@ struct batcher_state {
   formation queue;
   std::map<std::size_t, core_actor> cores;
   std::map<std::uint64_t, caf::typed_response_promise<deployment_removed>> closing;
+  /// The tick that is under way, which comes no later than the queue is due.
+  std::optional<clock::time_point> next_tick;
+  std::uint64_t tick_generation = 0;
 
   static inline const char* name = "ganglion.batcher";
 
@@ -35,11 +44,21 @@ struct batcher_state {
 
 using batcher_pointer = batcher_actor::stateful_pointer<batcher_state>;
 
+void arm(batcher_pointer self, clock::time_point now) {
+  auto& s = self->state;
+  auto due = s.queue.due();
+  if (!due || (s.next_tick && *s.next_tick <= *due)) return;
+  s.next_tick = due;
+  send_later(*self, batcher_actor{self}, std::max(*due - now, clock::duration::zero()), batcher_tick{++s.tick_generation});
+}
+
 /// Binds work to cores for as long as one of them takes any.
 void pump(batcher_pointer self) {
   auto& s = self->state;
   auto now = self->clock().now();
+  s.queue.advance(now);
   while (auto next = s.queue.next(now)) self->send(s.cores[next->core], start_execution{next->work});
+  arm(self, now);
   if (s.closing.empty()) return;
   for (auto id : s.queue.take_closed()) {
     auto node = s.closing.extract(id);
@@ -59,11 +78,12 @@ caf::result<deployment_removed> on_remove(batcher_pointer self, const remove_dep
 }
 
 batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_config config) {
-  self->state.queue = formation{config.credits};
+  self->state.queue = formation{{config.credits, config.max_queue_time}};
   return {
       [self](const add_deployment& m) {
-        self->state.queue.expect_seconds(m.value->model.id(), m.expected_seconds);
         self->state.queue.add(m.value, m.num_workers);
+        if (m.expected_seconds > 0)
+          self->state.queue.expect_seconds(m.value->id, m.value->rule.compiled_size, m.expected_seconds);
       },
       [self](const remove_deployment& m) { return on_remove(self, m); },
       [self](const limit_workers& m) {
@@ -75,7 +95,7 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
         pump(self);
       },
       [self](const withdraw& m) {
-        self->state.queue.cancel(m.deployment_id, m.request_id, m.reason);
+        self->state.queue.cancel(m.request_id, m.reason);
         pump(self);
       },
       [self](const core_up& m) {
@@ -90,6 +110,11 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
       },
       [self](const executions_done& m) {
         for (const auto& report : *m.reports) self->state.queue.finished(m.core, report);
+        pump(self);
+      },
+      [self](const batcher_tick& m) {
+        if (m.generation != self->state.tick_generation) return;
+        self->state.next_tick.reset();
         pump(self);
       },
       [self](const status_query&) {

@@ -1,25 +1,14 @@
 #include <ganglion/actors/batcher/formation.hpp>
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace ganglion {
 
 namespace {
 
-failure lost(std::string what, const slot* where, std::size_t core) {
-  failure f{errc::core_lost, std::move(what)};
-  if (where != nullptr) {
-    f.first_row = where->first_row();
-    f.last_row = where->first_row() + where->rows();
-  }
-  f.core = static_cast<std::int32_t>(core);
-  return f;
-}
-
-const failure all_cores_lost{errc::core_lost,
-                             "all cores of this model are lost and none has come back: try again later"};
+/// What an execution is taken to last while nothing was measured: long enough that a core takes no more than its fixed
+/// number.
+constexpr double unmeasured_seconds = 1;
 
 }  // namespace
 
@@ -27,9 +16,11 @@ const failure all_cores_lost{errc::core_lost,
 
 void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers) {
   auto id = d->id;
-  auto& state = deployments_[id];
-  state.target = std::move(d);
-  state.num_workers = num_workers;
+  auto size = d->rule.compiled_size;
+  const auto& options = d->coalescing;
+  deployments_.insert_or_assign(
+      id, deployment_state{d, num_workers, request_queue{{size, options.ageing}}, batch_cover{{size}, options.deterministic},
+                           0, 0, false, {}});
 }
 
 bool formation::close(std::uint64_t deployment_id) {
@@ -55,93 +46,123 @@ void formation::set_num_workers(std::uint64_t deployment_id, std::optional<std::
     found->second.num_workers = num_workers;
 }
 
-void formation::expect_seconds(std::uint64_t model_id, double seconds) { seconds_.try_emplace(model_id).first->second.add(seconds); }
-
-double formation::expected_seconds(std::uint64_t model_id) const {
-  auto found = seconds_.find(model_id);
-  return found == seconds_.end() ? 1.0 : found->second.value_or(1.0);
+void formation::expect_seconds(std::uint64_t deployment_id, std::int64_t size, double seconds) {
+  if (auto found = deployments_.find(deployment_id); found != deployments_.end())
+    found->second.cover.measured(size, seconds);
 }
 
 void formation::core_up(std::size_t core) {
-  auto& state = cores_[core];
-  state.up = true;
-  state.lost = false;
   lone_.reset();  // its share was of other cores
-  state.account = credit_account{credits_};
+  cores_.up(core);
 }
 
-void formation::core_down(std::size_t core, bool returns) {
-  auto& state = cores_[core];
-  lone_.reset();
-  state.up = false;
-  state.lost = !returns;
-  state.account = credit_account{credits_};
-  state.expected.clear();
-  for (auto& [id, d] : deployments_) d.queue.unbind(core);
-  auto held = std::move(state.in_flight);
-  state.in_flight.clear();
-  for (auto& [id, work] : held) {
-    auto found = deployments_.find(work->deployment_id);
-    auto* d = found == deployments_.end() ? nullptr : &found->second;
-    if (d != nullptr) --d->in_flight;
-    for (const auto& p : work->parts) take_back(p, *work, core, d);
-  }
+// -- what runs next ---------------------------------------------------------------------------------------------------
+
+std::optional<assignment> formation::next(clock::time_point now) {
+  std::vector<deployment_state*> order;
   for (auto& [id, d] : deployments_)
-    if (all_lost(d)) fail_queue(d, all_cores_lost);
-}
-
-bool formation::all_lost(const deployment_state& d) const {
-  return std::all_of(d.target->cores.begin(), d.target->cores.end(), [this](std::size_t core) {
-    auto found = cores_.find(core);
-    return found != cores_.end() && found->second.lost;
+    if (!d.queue.empty()) order.push_back(&d);
+  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) {
+    auto x = a->queue.most_urgent(), y = b->queue.most_urgent();
+    return x != y ? x < y : a->turn < b->turn;
   });
+  for (auto* d : order)
+    if (auto found = next_of(*d, now)) return found;
+  return std::nullopt;
 }
 
-// -- requests ---------------------------------------------------------------------------------------------------------
+core_wish formation::wish_of(const deployment_state& d, std::int64_t size, bool full, const request* owner) const {
+  core_wish wish;
+  wish.cores = &d.target->cores;
+  wish.deployment_id = d.target->id;
+  wish.seconds = d.cover.seconds(size, unmeasured_seconds);
+  wish.full = full;
+  if (lone_ && owner != nullptr && lone_->id == owner->id())
+    wish.also = [this, owner](std::size_t core) { return !has_its_share(*owner, core); };
+  return wish;
+}
 
-void formation::enqueue(request_ptr r, clock::time_point now) {
-  auto found = deployments_.find(r->target().id);
-  if (found == deployments_.end() || found->second.closing) {
-    r->refuse({errc::draining, "the model was removed from the engine before the request came"});
-    return;
-  }
-  auto& d = found->second;
-  if (!r->dynamic_batching()) {
-    const auto& rule = r->target().rule;
-    if (auto fits = check_compile_batch(r->rows(), r->target().cores.size(), rule.compiled_size, rule.dim); !fits) {
-      r->refuse(fits.error());
-      return;
+std::optional<assignment> formation::next_of(deployment_state& d, clock::time_point now) {
+  d.delayed_until.reset();
+  if (d.num_workers && d.in_flight >= *d.num_workers) return std::nullopt;
+  auto again = d.queue.take_again([&](const batch& b) {
+    auto wish = wish_of(d, d.cover.largest(), true, b.pieces.front().owner.get());
+    wish.bound = b.bound;
+    wish.avoid = b.avoid;
+    return cores_.pick(wish);
+  });
+  if (again) return bind(d, std::move(again->first), d.cover.largest(), again->second, now);
+  auto front = d.queue.front();
+  if (!front) return std::nullopt;
+  if (front->joinable()) return next_joined(d, now);
+  auto core = cores_.pick(wish_of(d, d.cover.largest(), true, front.get()));
+  if (!core) return std::nullopt;
+  return bind(d, d.queue.take_chunk(*core), d.cover.largest(), *core, now);
+}
+
+std::optional<assignment> formation::next_joined(deployment_state& d, clock::time_point now) {
+  auto rows = d.queue.count_joinable(d.cover.largest());
+  // The more urgent rows alone say which program runs; the less urgent ones fill what would be padding.
+  auto size = d.cover.pick(rows.of_its_class);
+  bool full = rows.of_all >= d.cover.largest();
+  if (!full && d.target->coalescing.max_queue_delay.count() > 0 && !d.closing) {
+    auto until = d.queue.oldest() + d.target->coalescing.max_queue_delay;
+    if (now < until) {
+      d.delayed_until = until;
+      return std::nullopt;
     }
   }
-  if (all_lost(d)) {
-    r->refuse(all_cores_lost);
-    return;
-  }
-  lone_.reset();
-  if (idle()) share_evenly(*r, d);
-  if (d.queue.empty()) join_turns(d);
-  d.queue.push(std::move(r), now);
+  auto core = cores_.pick(wish_of(d, size, full, d.queue.front().get()));
+  if (!core) return std::nullopt;
+  return bind(d, d.queue.take_joined(size), size, *core, now);
 }
+
+assignment formation::bind(deployment_state& d, batch b, std::int64_t size, std::size_t core, clock::time_point now) {
+  auto work = std::make_shared<execution>();
+  work->id = ++last_execution_;
+  work->deployment_id = d.target->id;
+  work->model_id = d.target->model.id();
+  work->batch = size;
+  work->enqueued = b.enqueued;
+  work->formed = now;
+  std::int64_t offset = 0;
+  for (auto& p : b.pieces) {
+    if (p.where == nullptr) {
+      p.where = &p.owner->add_slot(p.first_row, p.rows, p.chunk);
+      p.owner->leave_queue(p.rows);
+    }
+    work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.lost_before});
+    offset += p.rows;
+    if (lone_ && lone_->id == p.owner->id()) ++lone_->had[core];
+  }
+  auto seconds = d.cover.seconds(size, unmeasured_seconds);
+  cores_.give(core, work, seconds, d.cover.seconds(size, 0));
+  ++d.in_flight;
+  d.turn += seconds;
+  return {core, std::move(work)};
+}
+
+std::optional<clock::time_point> formation::due() const {
+  std::optional<clock::time_point> result;
+  auto earliest = [&result](clock::time_point t) { result = std::min(result.value_or(t), t); };
+  if (!deadlines_.empty()) earliest(deadlines_.begin()->first);
+  for (const auto& [id, d] : deployments_)
+    if (d.delayed_until) earliest(*d.delayed_until);
+  return result;
+}
+
+// -- who has how much -------------------------------------------------------------------------------------------------
 
 bool formation::idle() const {
   for (const auto& [id, d] : deployments_)
     if (!d.queue.empty()) return false;
-  // The latest first: under load it is the one that has not run.
-  for (const auto& [index, core] : cores_)
-    for (auto held = core.in_flight.rbegin(); held != core.in_flight.rend(); ++held)
-      for (const auto& p : held->second->parts)
-        if (!p.where->done()) return false;
-  return true;
+  return cores_.all_done();
 }
 
 void formation::share_evenly(const request& r, const deployment_state& d) {
   const auto& plan = r.chunks();
   if (plan.executions() != plan.size()) return;  // the executions of a chunk stay together
-  auto up = std::count_if(d.target->cores.begin(), d.target->cores.end(), [this](std::size_t core) {
-    auto found = cores_.find(core);
-    return found != cores_.end() && found->second.up;
-  });
-  auto cores = static_cast<std::size_t>(up);
+  auto cores = cores_.count_up(d.target->cores);
   if (cores > 0) lone_ = lone_request{r.id(), (plan.size() + cores - 1) / cores, {}};
 }
 
@@ -162,175 +183,6 @@ void formation::join_turns(deployment_state& d) const {
     if (!other.queue.empty() || other.in_flight > 0) least = std::min(least.value_or(other.turn), other.turn);
   }
   d.turn = std::max(d.turn, least.value_or(most));
-}
-
-void formation::cancel(std::uint64_t deployment_id, std::uint64_t request_id, failure f) {
-  auto found = deployments_.find(deployment_id);
-  if (found == deployments_.end()) return;
-  auto r = found->second.queue.find(request_id);
-  for (auto& [index, core] : cores_)
-    for (auto& [id, work] : core.in_flight)
-      for (const auto& p : work->parts)
-        if (p.owner->id() == request_id && work->deployment_id == deployment_id) r = p.owner;
-  if (!r) return;
-  r->answer().fail(std::move(f));
-  drop_request(r);
-}
-
-void formation::resolve(const std::vector<request_queue::withdrawn>& rows) {
-  for (const auto& w : rows) {
-    if (w.where != nullptr) {
-      w.owner->answer().drop(*w.where);
-    } else {
-      w.owner->leave_queue(w.rows);
-      w.owner->answer().drop_rows(w.rows);
-    }
-  }
-}
-
-void formation::drop_in_flight() {
-  for (auto& [index, core] : cores_)
-    for (auto& [id, work] : core.in_flight)
-      for (const auto& p : work->parts)
-        if (p.owner->answer().failed()) p.owner->answer().drop(*p.where);
-}
-
-void formation::drop_request(const request_ptr& r) {
-  if (auto found = deployments_.find(r->target().id); found != deployments_.end())
-    resolve(found->second.queue.withdraw(r.get()));
-  drop_in_flight();
-}
-
-void formation::fail_queue(deployment_state& d, const failure& f) {
-  auto rows = d.queue.withdraw(nullptr);
-  // The failure is known before the first row is dropped: whoever resolves the last row answers with it.
-  for (const auto& w : rows) w.owner->answer().fail(f);
-  resolve(rows);
-  drop_in_flight();
-}
-
-void formation::fail_all(const failure& f) {
-  for (auto& [index, core] : cores_)
-    for (auto& [id, work] : core.in_flight)
-      for (const auto& p : work->parts) p.owner->answer().fail(f);
-  for (auto& [id, d] : deployments_) fail_queue(d, f);
-  drop_in_flight();
-}
-
-// -- executions -------------------------------------------------------------------------------------------------------
-
-std::optional<assignment> formation::next(clock::time_point now) {
-  std::vector<deployment_state*> order;
-  for (auto& [id, d] : deployments_)
-    if (!d.queue.empty()) order.push_back(&d);
-  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->turn < b->turn; });
-  for (auto* d : order)
-    if (auto found = next_of(*d, now)) return found;
-  return std::nullopt;
-}
-
-std::optional<std::size_t> formation::pick_core(const deployment_state& d, const piece& p) const {
-  auto seconds = expected_seconds(d.target->model.id());
-  std::optional<std::size_t> best;
-  const core_state* best_state = nullptr;
-  bool other_alive = std::any_of(d.target->cores.begin(), d.target->cores.end(), [&](std::size_t core) {
-    auto found = cores_.find(core);
-    return found != cores_.end() && found->second.up && p.avoid != core;
-  });
-  for (auto core : d.target->cores) {
-    if (p.bound && *p.bound != core) continue;
-    if (p.avoid == core && other_alive) continue;
-    if (has_its_share(*p.owner, core)) continue;
-    auto found = cores_.find(core);
-    if (found == cores_.end() || !found->second.up || !found->second.account.accepts(seconds)) continue;
-    const auto& account = found->second.account;
-    if (best_state == nullptr || account.executions() < best_state->account.executions()) {
-      best = core;
-      best_state = &found->second;
-    }
-  }
-  return best;
-}
-
-std::optional<assignment> formation::next_of(deployment_state& d, clock::time_point now) {
-  if (d.num_workers && d.in_flight >= *d.num_workers) return std::nullopt;
-  auto taken = d.queue.take([&](const piece& p) { return pick_core(d, p); });
-  if (!taken) return std::nullopt;
-  auto& [p, core] = *taken;
-  auto work = std::make_shared<execution>();
-  work->id = ++last_execution_;
-  work->deployment_id = d.target->id;
-  work->model_id = d.target->model.id();
-  work->batch = d.target->rule.compiled_size;
-  work->enqueued = p.enqueued;
-  work->formed = now;
-  if (p.where == nullptr) {
-    p.where = &p.owner->add_slot(p.first_row, p.rows, p.chunk);
-    p.owner->leave_queue(p.rows);
-  }
-  work->parts.push_back({p.owner, p.where, p.where->attempt(), 0});
-
-  auto seconds = expected_seconds(work->model_id);
-  auto& state = cores_[core];
-  state.account.take(seconds);
-  state.in_flight.emplace(work->id, work);
-  state.expected.emplace(work->id, seconds);
-  ++d.in_flight;
-  d.turn += seconds;
-  if (lone_ && lone_->id == p.owner->id()) ++lone_->had[core];
-  return assignment{core, std::move(work)};
-}
-
-void formation::finished(std::size_t core, const execution_report& report) {
-  auto& state = cores_[core];
-  auto held = state.in_flight.find(report.work->id);
-  if (held == state.in_flight.end()) return;  // taken back when its core went down
-  auto work = held->second;
-  auto expected = state.expected[work->id];
-  state.account.give_back(expected);
-  state.expected.erase(work->id);
-  state.in_flight.erase(held);
-  if (auto found = deployments_.find(work->deployment_id); found != deployments_.end()) {
-    --found->second.in_flight;
-    if (report.ran) found->second.turn += report.compute_seconds() - expected;
-  }
-  if (report.ran) expect_seconds(work->model_id, report.compute_seconds());
-  for (const auto& p : work->parts) {
-    if (report.error.code != errc::ok) {
-      p.owner->answer().fail(report.error);
-      p.owner->answer().drop(*p.where);
-    }
-    // One chunk that failed, or could not be gathered, ends its whole request (S24) and nobody else's.
-    if (p.owner->answer().failed()) drop_request(p.owner);
-  }
-}
-
-void formation::take_back(const part& p, const execution& work, std::size_t core, deployment_state* d) {
-  bool first_time = p.attempt == 0;
-  bool elsewhere = d != nullptr && std::any_of(d->target->cores.begin(), d->target->cores.end(), [&](std::size_t other) {
-    auto found = cores_.find(other);
-    return other != core && found != cores_.end() && found->second.up;
-  });
-  if (first_time && elsewhere && !p.owner->answer().failed()) {
-    if (p.where->retry())
-      d->queue.push_retry({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), work.enqueued, {}, p.where,
-                           core});
-    return;
-  }
-  // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
-  if (!p.where->drop()) return;
-  auto why = first_time ? "and no other core can take them" : "after they had been tried once before";
-  p.owner->answer().fail(lost(fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again",
-                                          core, p.where->first_row(), p.where->first_row() + p.where->rows() - 1, why),
-                              p.where, core));
-  p.owner->answer().drop_rows(p.where->rows());
-  drop_request(p.owner);
-}
-
-std::size_t formation::executions_in_flight() const {
-  std::size_t count = 0;
-  for (const auto& [index, core] : cores_) count += core.in_flight.size();
-  return count;
 }
 
 }  // namespace ganglion

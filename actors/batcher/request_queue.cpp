@@ -4,86 +4,256 @@
 
 namespace ganglion {
 
-void request_queue::push(request_ptr r, clock::time_point now) { waiting_.push_back({std::move(r), 0, now}); }
+/// A request of which the rows from `next_row` on wait.
+struct queue_entry {
+  request_ptr owner;
+  std::int64_t next_row = 0;
+  clock::time_point enqueued;
+  std::size_t level = 0;
+  std::string tenant;
+  std::list<queue_entry>::iterator place;
+  std::optional<std::multimap<clock::time_point, queue_entry*>::iterator> rise;
 
-piece request_queue::first_of_chunk(const entry& e) {
-  const auto& plan = e.owner->chunks();
-  auto chunk = plan.at(e.next_chunk);
-  return {e.owner, chunk.first_row, std::min(chunk.rows, plan.batch()), e.next_chunk, e.enqueued, {}, nullptr, {}};
-}
+  std::int64_t rows() const { return owner->rows() - next_row; }
+  bool special() const { return !owner->joinable() || !owner->join_key().empty(); }
+  bool goes_with(const std::string& join_key) const { return owner->joinable() && owner->join_key() == join_key; }
+};
 
-std::optional<std::pair<piece, std::size_t>> request_queue::take(
-    const std::function<std::optional<std::size_t>(const piece&)>& accept) {
-  for (auto i = retries_.begin(); i != retries_.end(); ++i) {
-    auto core = accept(*i);
-    if (!core) continue;
-    auto p = std::move(*i);
-    retries_.erase(i);
-    return std::pair{std::move(p), *core};
-  }
-  auto bind_rest = [this](const piece& p, std::size_t core) {
-    auto chunk = p.owner->chunks().at(p.chunk);
-    auto rest = chunk.first_row + chunk.rows - (p.first_row + p.rows);
-    if (rest <= 0) return;
-    auto remainder = p;
-    remainder.first_row += p.rows;
-    remainder.rows = std::min(rest, p.owner->chunks().batch());
-    remainder.bound = core;
-    bound_.push_front(std::move(remainder));
-  };
-  for (auto i = bound_.begin(); i != bound_.end(); ++i) {
-    auto core = accept(*i);
-    if (!core) continue;
-    auto p = std::move(*i);
-    bound_.erase(i);
-    bind_rest(p, *core);
-    return std::pair{std::move(p), *core};
-  }
-  if (waiting_.empty()) return std::nullopt;
-  auto& front = waiting_.front();
-  auto p = first_of_chunk(front);
-  auto core = accept(p);
-  if (!core) return std::nullopt;
-  if (++front.next_chunk == front.owner->chunks().size()) waiting_.pop_front();
-  bind_rest(p, *core);
-  return std::pair{std::move(p), *core};
-}
-
-std::vector<request_queue::withdrawn> request_queue::withdraw(const request* which) {
-  std::vector<withdrawn> result;
-  auto concerns = [which](const request_ptr& r) { return which == nullptr || r.get() == which; };
-  std::erase_if(retries_, [&](const piece& p) {
-    if (!concerns(p.owner)) return false;
-    result.push_back({p.owner, p.rows, p.where});
-    return true;
-  });
-  std::erase_if(bound_, [&](const piece& p) {
-    if (!concerns(p.owner)) return false;
-    auto chunk = p.owner->chunks().at(p.chunk);
-    result.push_back({p.owner, chunk.first_row + chunk.rows - p.first_row, nullptr});
-    return true;
-  });
-  std::erase_if(waiting_, [&](const entry& e) {
-    if (!concerns(e.owner)) return false;
-    result.push_back({e.owner, e.owner->rows() - e.owner->chunks().at(e.next_chunk).first_row, nullptr});
-    return true;
-  });
+std::int64_t batch::rows() const {
+  std::int64_t result = 0;
+  for (const auto& p : pieces) result += p.rows;
   return result;
 }
 
-request_ptr request_queue::find(std::uint64_t request_id) const {
-  for (const auto& p : retries_)
-    if (p.owner->id() == request_id) return p.owner;
-  for (const auto& p : bound_)
-    if (p.owner->id() == request_id) return p.owner;
-  for (const auto& e : waiting_)
-    if (e.owner->id() == request_id) return e.owner;
-  return nullptr;
+request_queue::request_queue(queue_config config) : config_(config) {}
+request_queue::request_queue(request_queue&&) noexcept = default;
+request_queue& request_queue::operator=(request_queue&&) noexcept = default;
+request_queue::~request_queue() = default;
+
+// -- what waits -------------------------------------------------------------------------------------------------------
+
+void request_queue::push(request_ptr r, clock::time_point now) {
+  auto index = static_cast<std::size_t>(r->options().priority);
+  auto& l = levels_[index];
+  auto& t = tenant_in(l, r->options().tenant);
+  l.rows += r->rows();
+  t.entries.push_back({std::move(r), 0, now, index, t.name, {}, {}});
+  auto& e = t.entries.back();
+  e.place = std::prev(t.entries.end());
+  e.owner->waiting(&e);
+  special_ += e.special();
+  if (index > 0 && config_.ageing.count() > 0)
+    e.rise = rises_.emplace_hint(rises_.end(), now + config_.ageing, &e);
+}
+
+std::int64_t request_queue::rows_up_to(priority p) const {
+  std::int64_t result = 0;
+  for (std::size_t i = 0; i <= static_cast<std::size_t>(p); ++i) result += levels_[i].rows;
+  return result;
+}
+
+std::size_t request_queue::first_level() const {
+  std::size_t i = 0;
+  while (i < levels_.size() && levels_[i].rows == 0) ++i;
+  return i;
+}
+
+const queue_entry& request_queue::first_entry() const { return levels_[first_level()].ring.front().entries.front(); }
+
+priority request_queue::most_urgent() const {
+  if (!again_.empty() || !bound_.empty()) return priority::high;
+  return static_cast<priority>(std::min(first_level(), levels_.size() - 1));
+}
+
+request_ptr request_queue::front() const { return rows() == 0 ? nullptr : first_entry().owner; }
+
+clock::time_point request_queue::oldest() const {
+  auto result = clock::time_point::max();
+  for (const auto& l : levels_)
+    for (const auto& t : l.ring) result = std::min(result, t.entries.front().enqueued);
+  return result;
+}
+
+request_queue::joinable_rows request_queue::count_joinable(std::int64_t most) const {
+  const auto& key = first_entry().owner->join_key();
+  auto count = [&](const level& l) {
+    if (special_ == 0) return l.rows;
+    std::int64_t rows = 0;
+    for (const auto& t : l.ring)
+      for (const auto& e : t.entries) {
+        if (rows >= most) return rows;
+        if (e.goes_with(key)) rows += e.rows();
+      }
+    return rows;
+  };
+  auto first = first_level();
+  joinable_rows result;
+  result.of_its_class = std::min(most, count(levels_[first]));
+  for (auto i = first; i < levels_.size() && result.of_all < most; ++i)
+    result.of_all = std::min(most, result.of_all + count(levels_[i]));
+  return result;
+}
+
+void request_queue::age(clock::time_point now) {
+  while (!rises_.empty() && rises_.begin()->first <= now) {
+    auto* e = rises_.begin()->second;
+    auto due = rises_.begin()->first;
+    rises_.erase(rises_.begin());
+    auto& from = levels_[e->level];
+    auto& to = levels_[e->level - 1];
+    auto& old_place = tenant_in(from, e->tenant);
+    auto& entries = tenant_in(to, e->tenant).entries;
+    auto where = std::find_if(entries.begin(), entries.end(), [e](auto& x) { return x.enqueued > e->enqueued; });
+    entries.splice(where, old_place.entries, e->place);
+    from.rows -= e->rows();
+    to.rows += e->rows();
+    --e->level;
+    e->rise.reset();
+    if (e->level > 0) e->rise = rises_.emplace(due + config_.ageing, e);
+    if (old_place.entries.empty()) forget_tenant(from, old_place);
+  }
+}
+
+// -- what goes --------------------------------------------------------------------------------------------------------
+
+std::optional<std::pair<batch, std::size_t>> request_queue::take_again(
+    const std::function<std::optional<std::size_t>(const batch&)>& accept) {
+  for (auto* waiting : {&again_, &bound_})
+    for (auto i = waiting->begin(); i != waiting->end(); ++i) {
+      auto core = accept(*i);
+      if (!core) continue;
+      auto b = std::move(*i);
+      waiting->erase(i);
+      if (waiting == &bound_) bind_rest(b.pieces.front(), b.enqueued, *core);
+      return std::pair{std::move(b), *core};
+    }
+  return std::nullopt;
+}
+
+batch request_queue::take_joined(std::int64_t most) {
+  auto key = first_entry().owner->join_key();
+  batch result;
+  result.enqueued = clock::time_point::max();
+  for (auto& l : levels_)
+    if (result.rows() < most) take_turns(l, key, most, result);
+  return result;
+}
+
+void request_queue::take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into) {
+  // A round in which nobody gave a row ends it: what is left does not go with the batch.
+  std::size_t turns_without = 0;
+  auto space = most - into.rows();
+  while (space > 0 && turns_without < l.ring.size()) {
+    auto& t = l.ring.front();
+    if (t.deficit <= 0) t.deficit += config_.quantum;
+    if (t.deficit <= 0) {  // it took a large chunk before, and has its turn when that is made up for
+      turns_without = 0;
+      l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
+      continue;
+    }
+    auto taken = take_from(l, t, join_key, std::min(space, t.deficit), into);
+    t.deficit -= taken;
+    space -= taken;
+    turns_without = taken > 0 ? 0 : turns_without + 1;
+    if (t.entries.empty())
+      forget_tenant(l, t);
+    else if (t.deficit <= 0 || space > 0)
+      l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
+  }
+}
+
+std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into) {
+  std::int64_t taken = 0;
+  for (auto e = t.entries.begin(); e != t.entries.end() && taken < most;) {
+    if (!e->goes_with(join_key)) {
+      ++e;
+      continue;
+    }
+    auto rows = std::min(most - taken, e->rows());
+    bool goes_on = !into.pieces.empty() && into.pieces.back().owner == e->owner;
+    if (goes_on)
+      into.pieces.back().rows += rows;
+    else
+      into.pieces.push_back({e->owner, e->next_row, rows, e->owner->slots(), nullptr, false});
+    into.enqueued = std::min(into.enqueued, e->enqueued);
+    taken += rows;
+    e = consume(l, t, e, rows);
+  }
+  return taken;
+}
+
+batch request_queue::take_chunk(std::size_t core) {
+  auto& l = levels_[first_level()];
+  auto& t = l.ring.front();
+  auto e = t.entries.begin();
+  const auto& plan = e->owner->chunks();
+  auto index = static_cast<std::size_t>(e->next_row / plan.chunk_rows());
+  auto chunk = plan.at(index);
+  piece p{e->owner, chunk.first_row, std::min(chunk.rows, plan.batch()), index, nullptr, false};
+  batch result{{p}, e->enqueued, {}, {}};
+  bind_rest(p, e->enqueued, core);
+  t.deficit -= chunk.rows;
+  consume(l, t, e, chunk.rows);
+  if (t.entries.empty()) {
+    forget_tenant(l, t);
+  } else if (t.deficit <= 0) {
+    l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
+  }
+  return result;
+}
+
+void request_queue::bind_rest(const piece& p, clock::time_point enqueued, std::size_t core) {
+  auto chunk = p.owner->chunks().at(p.chunk);
+  auto rest = chunk.first_row + chunk.rows - (p.first_row + p.rows);
+  if (rest <= 0) return;
+  auto remainder = p;
+  remainder.first_row += p.rows;
+  remainder.rows = std::min(rest, p.owner->chunks().batch());
+  bound_.push_front({{std::move(remainder)}, enqueued, core, {}});
+}
+
+// -- the books --------------------------------------------------------------------------------------------------------
+
+request_queue::tenant& request_queue::tenant_in(level& l, const std::string& name) {
+  auto found = l.by_name.find(name);
+  if (found != l.by_name.end()) return *found->second;
+  l.ring.push_back({name, 0, {}});
+  l.by_name.emplace(name, std::prev(l.ring.end()));
+  return l.ring.back();
+}
+
+void request_queue::forget_tenant(level& l, tenant& t) {
+  auto found = l.by_name.find(t.name);
+  auto where = found->second;
+  l.by_name.erase(found);
+  l.ring.erase(where);
+}
+
+request_queue::entries::iterator request_queue::consume(level& l, tenant& t, entries::iterator e, std::int64_t rows) {
+  l.rows -= rows;
+  e->next_row += rows;
+  if (e->rows() > 0) return std::next(e);
+  special_ -= e->special();
+  if (e->rise) rises_.erase(*e->rise);
+  e->owner->waiting(nullptr);
+  return t.entries.erase(e);
+}
+
+void request_queue::withdraw(const request_ptr& r) {
+  if (auto* e = r->waiting()) {
+    auto& l = levels_[e->level];
+    auto& t = tenant_in(l, e->tenant);
+    consume(l, t, e->place, e->rows());
+    if (t.entries.empty()) forget_tenant(l, t);
+  }
+  auto is_its = [&r](const piece& p) { return p.owner == r; };
+  std::erase_if(bound_, [&](const batch& b) { return is_its(b.pieces.front()); });
+  std::erase_if(again_, [&](batch& b) { return std::erase_if(b.pieces, is_its) > 0 && b.pieces.empty(); });
 }
 
 void request_queue::unbind(std::size_t core) {
-  for (auto& p : bound_)
-    if (p.bound == core) p.bound.reset();
+  for (auto& b : bound_)
+    if (b.bound == core) b.bound.reset();
 }
 
 }  // namespace ganglion

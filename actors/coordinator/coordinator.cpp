@@ -1,7 +1,5 @@
 #include <ganglion/actors/coordinator/coordinator.hpp>
 
-#include "protocol/send_later.hpp"
-
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <caf/all.hpp>
@@ -43,10 +41,10 @@ class answer_once {
   answer_once(answer_once&&) = default;
   ~answer_once() {
     if (promise_.pending())
-      deliver({{}, {errc::draining, "the engine ended before the request was answered: send it to another engine"}});
+      deliver({{}, {errc::draining, "the engine ended before the request was answered: send it to another engine"}, {}});
   }
 
-  void deliver(outcome result) {
+  void deliver(response result) {
     infer_response response{id_, {std::move(result.outputs)}, std::move(result.error), trace_id_,
                             std::chrono::nanoseconds(clock::now() - received_).count()};
     std::exchange(promise_, {}).deliver(std::move(response));
@@ -62,24 +60,16 @@ class answer_once {
 /// A request as its sender calls it.
 using senders_key = std::pair<caf::actor_addr, std::uint64_t>;
 
-/// Request ids by the time at which they are due.
-using deadline_queue = std::multimap<caf::actor_clock::time_point, std::uint64_t>;
-
 /// A request that came by message and is not answered yet.
 struct record {
   answer_once answer;
   senders_key sender;
-  std::optional<deadline_queue::iterator> deadline;
 };
 
 struct coordinator_state {
   coordinator_config config;
   std::map<std::uint64_t, record> records;
   std::map<senders_key, std::uint64_t> ids;  // of the records
-  deadline_queue deadlines;
-  /// The tick that is under way, which comes no later than the first of them is due.
-  std::optional<caf::actor_clock::time_point> next_tick;
-  std::uint64_t tick_generation = 0;
 
   static inline const char* name = "ganglion.coordinator";
 };
@@ -113,19 +103,8 @@ void accept(coordinator_pointer self, request_ptr r) {
   self->send(config.batcher, enqueue{std::move(r)});
 }
 
-void arm(coordinator_pointer self) {
-  auto& s = self->state;
-  if (s.deadlines.empty()) return;
-  auto due = s.deadlines.begin()->first;
-  if (s.next_tick && *s.next_tick <= due) return;
-  s.next_tick = due;
-  auto delay = due - self->clock().now();
-  send_later(*self, coordinator_actor{self}, std::max(delay, decltype(delay)::zero()),
-             deadline_tick{++s.tick_generation});
-}
-
 void withdraw_request(coordinator_pointer self, std::uint64_t id, failure reason) {
-  self->send(self->state.config.batcher, withdraw{self->state.config.target->id, id, std::move(reason)});
+  self->send(self->state.config.batcher, withdraw{id, std::move(reason), {}});
 }
 
 /// Checks a request that came by message and makes the engine's own of it.
@@ -142,10 +121,17 @@ expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, c
                                describe(m.inputs.value))};
   auto checked = check_inputs(model.signature(), config.target->rule, m.inputs.value.toTupleRef().elements().vec());
   if (!checked) return checked.error();
+  request_options options;
+  options.priority = static_cast<priority>(m.priority);
+  if (auto valid = validate(options); !valid) return valid.error();
+  options.tenant = m.tenant;
+  if (m.remaining_ms > 0)
+    options.deadline = self->clock().now() + std::chrono::milliseconds(std::min(m.remaining_ms, longest_ms));
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
-  return request::admit(id, config.target, std::move(*checked), config.gate, [weak, id](outcome&& result) {
-    tell(weak, answered{id, std::make_shared<outcome>(std::move(result)), {}});
-  });
+  auto deliver = [weak, id](response&& result) {
+    tell(weak, answered{id, std::make_shared<response>(std::move(result)), {}});
+  };
+  return request::admit(id, config.target, std::move(*checked), config.gate, std::move(deliver), std::move(options));
 }
 
 caf::result<infer_response> on_infer(coordinator_pointer self, const infer_request& m) {
@@ -156,22 +142,17 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   if (s.ids.contains(key)) {
     answer.deliver({{}, {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
                                                              "among its unanswered requests",
-                                                             m.id)}});
+                                                             m.id)}, {}});
     return promise;
   }
   auto id = request::next_id();
   auto made = make_request(self, id, m);
   if (!made) {
-    answer.deliver({{}, made.error()});
+    answer.deliver({{}, made.error(), {}});
     return promise;
   }
-  auto& entry = s.records.emplace(id, record{std::move(answer), key, {}}).first->second;
+  s.records.emplace(id, record{std::move(answer), key});
   s.ids.emplace(key, id);
-  if (m.remaining_ms > 0) {
-    auto due = self->clock().now() + std::chrono::milliseconds(std::min(m.remaining_ms, longest_ms));
-    entry.deadline = s.deadlines.emplace(due, id);
-    arm(self);
-  }
   accept(self, std::move(*made));
   return promise;
 }
@@ -189,22 +170,7 @@ void on_answered(coordinator_pointer self, const answered& m) {
   if (!node) return;
   auto& r = node.mapped();
   s.ids.erase(r.sender);
-  if (r.deadline) s.deadlines.erase(*r.deadline);
   r.answer.deliver(std::move(*m.result));
-}
-
-void on_tick(coordinator_pointer self, const deadline_tick& m) {
-  auto& s = self->state;
-  if (m.generation != s.tick_generation) return;
-  s.next_tick.reset();
-  auto now = self->clock().now();
-  while (!s.deadlines.empty() && s.deadlines.begin()->first <= now) {
-    auto id = s.deadlines.begin()->second;
-    s.deadlines.erase(s.deadlines.begin());
-    s.records.at(id).deadline.reset();
-    withdraw_request(self, id, {errc::deadline_exceeded, "the time left for the request has passed"});
-  }
-  arm(self);
 }
 
 void on_configure(coordinator_pointer self, const configure& m) {
@@ -223,9 +189,9 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, 
       [self](const infer_request& m) { return on_infer(self, m); },
       [self](const cancel& m) { on_cancel(self, m); },
       [self](const submission& m) { accept(self, m.value); },
+      [self](const withdraw& m) { withdraw_request(self, m.request_id, m.reason); },
       [self](const configure& m) { on_configure(self, m); },
       [self](const answered& m) { on_answered(self, m); },
-      [self](const deadline_tick& m) { on_tick(self, m); },
       [self](const status_query& m) { return self->delegate(self->state.config.supervisor, m); },
       [self](const drain& m) { return self->delegate(self->state.config.supervisor, m); },
   };

@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace ganglion {
@@ -50,6 +51,13 @@ std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
   auto sizes = t.sizes().vec();
   if (axis >= 0 && axis < t.dim()) sizes[static_cast<std::size_t>(axis)] = 0;
   return sizes;
+}
+
+/// Whether the caller's tensor is as the output turned out.
+expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::IntArrayRef sizes, const std::string& name) {
+  if (given.scalar_type() == dtype && given.sizes() == sizes) return {};
+  return mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", name, to_string(dtype, sizes),
+                              to_string(given.scalar_type(), given.sizes())));
 }
 
 /// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
@@ -96,8 +104,9 @@ gather::~gather() {
 }
 
 bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outputs, std::int64_t offset,
-                    std::int64_t batch, std::int32_t core) {
+                    std::int64_t batch, std::int32_t core, const execution_times& times) {
   if (!where.begin_commit(attempt)) return false;
+  add_times(times, batch, core);
   if (!failed()) {
     try {
       // Answers are ordinary tensors, also where the caller is in inference mode.
@@ -125,6 +134,7 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
   auto leaves = plain_leaves(outputs);
   std::vector<c10::IValue> answer;
   answer.reserve(leaves.size());
+  std::size_t tensor_index = 0;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].isTensor()) {
       answer.push_back(leaves[i].deepcopy());  // a list may be the model's own
@@ -137,7 +147,13 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
                                   leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
-    answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
+    if (config_.outputs.empty()) {
+      answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
+      continue;
+    }
+    const auto& given = config_.outputs[tensor_index++];
+    if (auto fits = takes_output(given, t.scalar_type(), sizes, leaf_name(outputs, i)); !fits) return fits;
+    answer.emplace_back(given);
   }
   answer_ = std::move(answer);
   structure_ = outputs;
@@ -218,9 +234,38 @@ c10::IValue gather::assemble() {
       const auto& piece = chunk[i].toTensor();
       pieces.push_back(axis < 0 || piece.dim() == 0 ? piece.unsqueeze(0) : piece);
     }
-    joined.emplace_back(at::cat(pieces, axis < 0 ? 0 : axis).detach());
+    auto whole = at::cat(pieces, axis < 0 ? 0 : axis).detach();
+    if (!config_.outputs.empty()) {
+      auto& given = config_.outputs[tensor_index - 1];
+      auto fits = takes_output(given, whole.scalar_type(), whole.sizes(), leaf_name(kept_.front(), i));
+      if (!fits) throw error(fits.error());
+      at::NoGradGuard no_grad;
+      whole = given.copy_(whole);
+    }
+    joined.emplace_back(std::move(whole));
   }
   return with_leaves(kept_.front(), joined);
+}
+
+void gather::add_times(const execution_times& times, std::int64_t batch, std::int32_t core) {
+  std::lock_guard lock(mutex_);
+  if (timing_.executions == 0 || times.started < begun_) begun_ = times.started;
+  computed_ = std::max(computed_, times.computed);
+  ++timing_.executions;
+  timing_.batched_rows += times.rows;
+  timing_.padded_rows += batch - times.rows;
+  auto index = static_cast<std::size_t>(core);
+  auto& cores = timing_.cores;
+  if (std::find(cores.begin(), cores.end(), index) == cores.end()) cores.push_back(index);
+}
+
+request_timing gather::timing() const {
+  auto result = timing_;
+  if (result.executions == 0) return result;
+  result.queued = begun_ - config_.accepted;
+  result.compute = computed_ - begun_;
+  result.gather = std::chrono::steady_clock::now() - computed_;
+  return result;
 }
 
 void gather::fail(failure f) {
@@ -247,19 +292,24 @@ void gather::resolve(std::int64_t rows) {
 
 void gather::deliver() {
   if (delivered_.exchange(true, std::memory_order_acq_rel)) return;
-  outcome result;
+  response result;
   if (!failed()) {
     try {
       c10::InferenceMode ordinary(false);
       result.outputs = assemble();
+    } catch (const error& e) {
+      fail(e.failure());
     } catch (const std::exception& e) {
       fail({errc::gather_mismatch, fmt::format("the chunks cannot be gathered: {}", brief_message(e))});
     }
   }
-  if (failed()) {
+  {
     std::lock_guard lock(mutex_);
-    result.outputs = {};
-    result.error = failure_;
+    result.timing = timing();
+    if (failed()) {
+      result.outputs = {};
+      result.error = failure_;
+    }
   }
   // What the chunks held is let go before the caller wakes up and reuses its memory.
   kept_.clear();

@@ -3,6 +3,7 @@
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 namespace ganglion {
 
@@ -15,7 +16,49 @@ std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t 
   return rows > 0 ? bytes / rows : 0;
 }
 
+/// The values that go to every chunk as they are, as bytes; empty where there are none.
+std::string key_of(const std::vector<c10::IValue>& leaves, const std::vector<std::int64_t>& axes) {
+  std::vector<c10::IValue> common;
+  std::size_t tensor_index = 0;
+  for (const auto& leaf : leaves)
+    if (!leaf.isTensor() || axes[tensor_index++] < 0) common.push_back(leaf);
+  if (common.empty()) return {};
+  auto bytes = encode_value(c10::ivalue::Tuple::create(std::move(common))).value();
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace
+
+failure cancelled_by_caller() { return {errc::cancelled, "the request was cancelled by its caller"}; }
+
+expected<void> check_outputs(const deployment& target, std::int64_t rows, const std::vector<at::Tensor>& outputs) {
+  const auto& specs = target.model.outputs();
+  if (outputs.empty()) return {};
+  if (outputs.size() != specs.size())
+    return failure{errc::shape_mismatch, fmt::format("{} output tensor{} given, but the model returns {}", outputs.size(),
+                                                     outputs.size() == 1 ? " was" : "s were", specs.size())};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& t = outputs[i];
+    const auto& spec = specs[i];
+    if (!t.defined() || !t.device().is_cpu() || t.layout() != at::kStrided || !t.is_contiguous())
+      return failure{errc::invalid_argument,
+                     fmt::format("the tensor given for {} is not a contiguous tensor on the CPU", spec.name)};
+    auto wanted = spec.shape;
+    auto axis = target.rule.out_axis[i];
+    // Along another dimension the size of the answer is known when it is there.
+    if (target.rule.is_batch_dim)
+      wanted[0] = rows;
+    else if (axis >= 0 && t.dim() == static_cast<std::int64_t>(wanted.size()))
+      wanted[static_cast<std::size_t>(axis)] = t.size(axis);
+    else if (axis < 0 && t.dim() == 1)
+      wanted = t.sizes().vec();
+    if (t.scalar_type() != spec.dtype || t.sizes() != at::IntArrayRef{wanted})
+      return failure{errc::shape_mismatch,
+                     fmt::format("the tensor given for {} is {}, but the answer will be {}", spec.name,
+                                 to_string(t.scalar_type(), t.sizes()), to_string(spec.dtype, wanted))};
+  }
+  return {};
+}
 
 std::uint64_t request::next_id() {
   static std::atomic<std::uint64_t> last{0};
@@ -23,15 +66,16 @@ std::uint64_t request::next_id() {
 }
 
 expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
-                                     std::shared_ptr<admission> gate, gather::sink deliver) {
+                                     std::shared_ptr<admission> gate, gather::sink deliver, request_options options) {
   auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
   return std::make_shared<request>(id, std::move(target), std::move(inputs), row_bytes, std::move(gate),
-                                   std::move(deliver));
+                                   std::move(deliver), std::move(options));
 }
 
 request::request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
-                 std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver)
+                 std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver,
+                 request_options options)
     : id_(id),
       target_(std::move(target)),
       leaves_(std::move(inputs.leaves)),
@@ -39,12 +83,13 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
       row_bytes_(row_bytes),
       waiting_rows_(rows_),
       admitted_(std::move(admitted)),
-      deliver_(std::move(deliver)) {}
+      deliver_(std::move(deliver)),
+      options_(std::move(options)) {}
 
 request::~request() {
   leave_queue(waiting_rows_);
   if (!answer_)
-    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}});
+    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}, {}});
 }
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {
@@ -55,7 +100,11 @@ void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size
   config.sliced = dynamic_batching;
   config.chunks = chunks_->size();
   config.out_axis = target_->rule.out_axis;
-  answer_.emplace(std::move(config), [this](outcome&& result) { answered(std::move(result)); });
+  config.outputs = options_.outputs;
+  config.accepted = accepted_;
+  joinable_ = dynamic_batching && !split_size;
+  if (joinable_) join_key_ = key_of(leaves_, target_->rule.axis);
+  answer_.emplace(std::move(config), [this](response&& result) { answered(std::move(result)); });
 }
 
 void request::refuse(failure f) {
@@ -94,7 +143,15 @@ void request::leave_queue(std::int64_t rows) {
   admitted_->leave_queue(rows, rows * row_bytes_);
 }
 
-void request::answered(outcome&& result) {
+void request::drop_all() {
+  if (auto rows = waiting_rows_; rows > 0) {
+    leave_queue(rows);
+    answer_->drop_rows(rows);
+  }
+  for (auto& s : slots_) answer_->drop(s);
+}
+
+void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
   // The inputs are the caller's again; a lane that still reads them holds references of its own.

@@ -83,7 +83,8 @@ execution_report run_execution(execution_ptr work, replica& on, staging& buffers
     auto outputs = on.run(buffers.assemble(*work));
     report.computed = clock::now();
     for (const auto& p : work->parts)
-      p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->batch, core);
+      p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->batch, core,
+                               {report.started, report.computed, work->rows()});
   } catch (const std::exception& e) {
     report.computed = clock::now();
     report.error = forward_failure(*work, brief_message(e), core);

@@ -31,6 +31,7 @@ std::size_t bytes_on(const supervisor_state& s, std::size_t core) {
 expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_state& s, const deploy& m) {
   if (s.ending) return failure{errc::draining, "the engine is ending and loads no more models"};
   if (auto valid = validate(configure{false, m.num_workers, m.split_size}); !valid) return valid.error();
+  if (auto valid = validate(m.coalescing); !valid) return valid.error();
   auto rule = make_scatter_rule(m.model.signature(), m.dim);
   if (!rule) return rule.error();
   auto cores = m.cores;
@@ -54,7 +55,8 @@ expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_sta
                                  "raise core_memory_bytes",
                                  needed, core, used, *limit)};
   }
-  return std::make_shared<const deployment>(deployment{next_deployment_id(), m.model, std::move(*rule), std::move(cores)});
+  return std::make_shared<const deployment>(
+      deployment{next_deployment_id(), m.model, std::move(*rule), std::move(cores), m.coalescing});
 }
 
 void forget_model(supervisor_pointer self, std::uint64_t model_id) {

@@ -1,12 +1,15 @@
-#include <ganglion/engine/data_parallel.hpp>
+#include <ganglion/engine/async_infer.hpp>
 
 #include "engine_state.hpp"
 
 #include <ganglion/actors/coordinator/coordinator.hpp>
 
+#include <boost/asio/post.hpp>
 #include <caf/all.hpp>
 
 #include <mutex>
+#include <optional>
+#include <stop_token>
 
 namespace ganglion {
 
@@ -41,24 +44,27 @@ deployed deploy_on(const supervisor_actor& supervisor, deploy wanted) {
   return result;
 }
 
-/// A future's promise as a gather's sink, which must be copyable.
+/// A promise that is kept by a response: with the outputs alone, or with all of it. Copyable, as a sink must be.
+template <class T>
 class promise_sink {
  public:
-  promise_sink() : promise_(std::make_shared<std::promise<c10::IValue>>()) {}
+  std::future<T> future() { return promise_->get_future(); }
 
-  std::future<c10::IValue> future() { return promise_->get_future(); }
-
-  void operator()(outcome&& result) const {
-    if (result.ok())
-      promise_->set_value(std::move(result.outputs));
+  void operator()(response&& result) const {
+    if (!result.ok())
+      promise_->set_exception(std::make_exception_ptr(error(std::move(result.error))));
+    else if constexpr (std::is_same_v<T, response>)
+      promise_->set_value(std::move(result));
     else
-      fail(std::move(result.error));
+      promise_->set_value(std::move(result.outputs));
   }
-  void fail(failure f) const { promise_->set_exception(std::make_exception_ptr(error(std::move(f)))); }
 
  private:
-  std::shared_ptr<std::promise<c10::IValue>> promise_;
+  std::shared_ptr<std::promise<T>> promise_ = std::make_shared<std::promise<T>>();
 };
+
+/// Takes a request back when its caller says so, for as long as it is not answered.
+using cancellation = std::stop_callback<std::function<void()>>;
 
 }  // namespace
 
@@ -73,8 +79,9 @@ data_parallel::data_parallel(engine& on, compiled_model model, data_parallel_opt
   impl_->host = on.state_;
   impl_->warnings = std::make_shared<warning_log>(
       [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
-  deploy wanted{std::move(model),       std::move(*cores),  options.dim,        options.dynamic_batching,
-                options.num_workers,    options.split_size, impl_->warnings,    {}};
+  deploy wanted{std::move(model),    std::move(*cores),  options.dim,
+                options.dynamic_batching, options.num_workers, options.split_size,
+                {options.max_queue_delay, options.ageing, options.deterministic}, impl_->warnings, {}};
   auto made = deploy_on(on.state_->supervisor, std::move(wanted));
   impl_->coordinator = made.coordinator;
   impl_->target = made.target;
@@ -94,20 +101,60 @@ c10::IValue data_parallel::operator()(std::vector<c10::IValue> inputs) {
 }
 
 std::future<c10::IValue> data_parallel::submit(std::vector<c10::IValue> inputs) {
-  promise_sink sink;
+  promise_sink<c10::IValue> sink;
   auto future = sink.future();
-  auto checked = check_inputs(impl_->target->model.signature(), impl_->target->rule, inputs);
-  if (!checked) {
-    sink.fail(checked.error());
-    return future;
-  }
-  auto made = request::admit(request::next_id(), impl_->target, std::move(*checked), impl_->host->gate, sink);
-  if (made)
-    caf::anon_send(impl_->coordinator, submission{std::move(*made)});
-  else
-    sink.fail(made.error());
+  start(std::move(inputs), {}, sink);
   return future;
 }
+
+std::future<response> data_parallel::submit(std::vector<c10::IValue> inputs, request_options options) {
+  promise_sink<response> sink;
+  auto future = sink.future();
+  start(std::move(inputs), std::move(options), sink);
+  return future;
+}
+
+void data_parallel::start(std::vector<c10::IValue> inputs, request_options options,
+                          std::function<void(response&&)> done) {
+  const auto& target = impl_->target;
+  auto refuse = [&done](failure why) { done({{}, std::move(why), {}}); };
+  if (auto valid = validate(options); !valid) return refuse(valid.error());
+  auto checked = check_inputs(target->model.signature(), target->rule, inputs);
+  if (!checked) return refuse(checked.error());
+  if (auto fits = check_outputs(*target, checked->rows, options.outputs); !fits) return refuse(fits.error());
+  if (options.stop.stop_requested()) return refuse(cancelled_by_caller());
+
+  auto stop = options.stop;
+  if (!stop.stop_possible()) {
+    auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, done, std::move(options));
+    if (!made) return refuse(made.error());
+    caf::anon_send(impl_->coordinator, submission{std::move(*made)});
+    return;
+  }
+  auto cancels = std::make_shared<std::optional<cancellation>>();
+  auto sink = [cancels, done](response&& result) {
+    cancels->reset();  // waits for a cancellation that is under way
+    done(std::move(result));
+  };
+  auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, sink, std::move(options));
+  if (!made) return refuse(made.error());
+  cancels->emplace(stop, [coordinator = caf::actor_cast<caf::weak_actor_ptr>(impl_->coordinator),
+                          weak = std::weak_ptr<request>(*made)] {
+    if (auto r = weak.lock()) {
+      r->mark_cancelled();
+      tell(coordinator, withdraw{r->id(), cancelled_by_caller(), {}});
+    }
+  });
+  caf::anon_send(impl_->coordinator, submission{std::move(*made)});
+}
+
+std::function<void(std::function<void()>)> data_parallel::poster() const {
+  return [host = std::weak_ptr<engine::state>(impl_->host)](std::function<void()> f) {
+    if (auto strong = host.lock()) boost::asio::post(strong->done.executor(), std::move(f));
+  };
+}
+
+boost::asio::any_io_executor completion_executor(const data_parallel& of) { return of.impl_->host->done.executor(); }
 
 void data_parallel::disable_dynamic_batching() {
   std::lock_guard lock(impl_->mutex);

@@ -20,6 +20,14 @@ std::string describe_visible(std::size_t visible) {
                      visible, visible - 1);
 }
 
+/// A negative number or one that no int holds: on the command line both are text.
+bool is_number_of_no_core(const device_id& id) {
+  auto text = id.to_string();
+  std::erase(text, '"');
+  if (text.starts_with('-')) return parse_decimal(std::string_view(text).substr(1)).has_value();
+  return parse_decimal(text).value_or(0) > static_cast<std::size_t>(std::numeric_limits<int>::max());
+}
+
 failure refuse(const device_id& id, std::string_view why, std::size_t visible) {
   return {errc::invalid_device_id,
           fmt::format("device id {} {}; {}", id.to_string(), why, describe_visible(visible))};
@@ -59,8 +67,9 @@ expected<std::vector<std::size_t>> resolve_device_ids(std::span<const device_id>
   std::vector<bool> named(visible);
   for (const auto& id : ids) {
     auto index = id.index();
-    if (!index) return refuse(id, "is neither a core's index nor a name of the form \"nc:#\"", visible);
-    if (*index >= visible) return refuse(id, "is not a visible core", visible);
+    if (!index && !is_number_of_no_core(id))
+      return refuse(id, "is neither a core's index nor a name of the form \"nc:#\"", visible);
+    if (!index || *index >= visible) return refuse(id, "is not a visible core", visible);
     if (named[*index]) return refuse(id, fmt::format("names core {} a second time", *index), visible);
     named[*index] = true;
     indices.push_back(*index);

@@ -60,6 +60,11 @@ std::function<void(Args...)> guarded(std::function<void(Args...)> f) {
   };
 }
 
+engine_options with_guarded_log(engine_options options) {
+  options.log = guarded(options.log ? options.log : log_to_stderr);
+  return options;
+}
+
 execution_observer observer_of(const engine_options& options) {
   if (!options.on_execution) return {};
   return [told = guarded(options.on_execution)](const execution_report& report, std::size_t core) {
@@ -81,12 +86,12 @@ void refuse_engine_thread(std::string_view what) {
 }
 
 engine::state::state(engine_options given)
-    : options(std::move(given)),
+    : options(with_guarded_log(std::move(given))),
       allowance(allowance_of(options)),
       reserved(value_or_throw(reserve_cores(request_of(options, allowance),
                                             options.lock_directory.empty() ? default_lock_directory()
-                                                                           : options.lock_directory))) {
-  options.log = guarded(options.log ? options.log : log_to_stderr);
+                                                                           : options.lock_directory))),
+      done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); }) {
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
   value_or_throw(validate(limits));
   gate = std::make_shared<admission>(limits);
@@ -100,6 +105,8 @@ engine::state::state(engine_options given)
     config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}});
   config.make_lane = options.make_lane ? lane_factory{options.make_lane} : lane_factory{make_cpu_lane};
   config.gate = gate;
+  config.batcher.max_queue_time = options.max_queue_time;
+  value_or_throw(validate(config.batcher));
   config.core_memory_bytes = options.core_memory_bytes;
   config.observer = observer_of(options);
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };

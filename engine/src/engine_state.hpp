@@ -1,5 +1,7 @@
 #pragma once
 
+#include "completions.hpp"
+
 #include <ganglion/actors/supervisor/supervisor.hpp>
 #include <ganglion/engine/core_lock.hpp>
 #include <ganglion/engine/cpu_allowance.hpp>
@@ -35,6 +37,7 @@ struct engine::state {
   supervisor_actor supervisor;
   std::shared_future<void> supervisor_ended;
   std::atomic<bool> shut{false};
+  completions done;
 };
 
 /// Waits for an answer that an actor gives through a promise: the value, or `draining` where the actor ended without.

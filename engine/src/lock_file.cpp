@@ -35,13 +35,17 @@ class descriptor {
   int fd_;
 };
 
-failure unusable(const std::filesystem::path& path, std::string_view why) {
-  return {errc::io_failed, fmt::format("cannot lock NeuronCores with {}: {}", path.string(), why)};
+failure unusable(const std::filesystem::path& path, std::string_view why,
+                 std::string_view remedy = "delete it, and it is made anew") {
+  return {errc::io_failed, fmt::format("cannot lock NeuronCores with {}: {}; {}", path.string(), why, remedy)};
 }
 
 failure unusable(const std::filesystem::path& path, int code) {
   if (code == ELOOP) return unusable(path, "it is a symbolic link");
-  return unusable(path, std::generic_category().message(code));
+  if (code == ENOTDIR) return unusable(path, "it is not a folder");
+  if (code == EISDIR) return unusable(path, "it is a folder");
+  return unusable(path, std::generic_category().message(code),
+                  "every user must be able to write there: the folder wants mode 1777, the files in it 666");
 }
 
 /// -1 where it does not exist and is not to be created.
@@ -100,7 +104,7 @@ expected<std::optional<lock_file>> lock_file::open(const std::filesystem::path& 
   if (::fstat(file.get(), &status) != 0) return unusable(path, errno);
   if (!S_ISREG(status.st_mode)) return unusable(path, "it is not a regular file");
   // We write to it: a second name could be somebody's file that was linked here.
-  if (status.st_nlink > 1) return unusable(path, "it has a second name (a hard link); delete it");
+  if (status.st_nlink > 1) return unusable(path, "it has a second name (a hard link)");
   if (how == access::take && status.st_uid == ::geteuid() && (status.st_mode & file_mode) != file_mode &&
       ::fchmod(file.get(), file_mode) != 0)
     return unusable(path, errno);

@@ -38,7 +38,7 @@ failure none_visible(const char* name, std::string_view value) {
   return {errc::core_unavailable,
           value.empty()
               ? fmt::format("no NeuronCore is visible: {} is set and empty; unset it to see all", name)
-              : fmt::format("no NeuronCore is visible: {} is {}", name, value)};
+              : fmt::format("no NeuronCore is visible: {} is {}; give at least 1", name, value)};
 }
 
 expected<std::size_t> host_core_count(const topology_request& request) {
@@ -55,7 +55,7 @@ expected<std::size_t> host_core_count(const topology_request& request) {
     const auto& text = *request.host_cores_env;
     if (text.empty()) return none_visible(host_cores_name, text);
     auto count = parse_decimal(text);
-    if (!count) return invalid(host_cores_name, text, "not a number of cores, such as 16");
+    if (!count) return invalid(host_cores_name, text, "not a number of cores; write one such as 16");
     if (*count == 0) return none_visible(host_cores_name, text);
     if (*count > max_host_cores)
       return invalid(host_cores_name, text, fmt::format("a host has at most {} cores", max_host_cores));
@@ -119,7 +119,7 @@ expected<core_list> first_free_cores(const std::string& text, std::size_t host, 
   auto wanted = parse_decimal(text);
   if (!wanted)
     return invalid(num_cores_name, text,
-                   fmt::format("not a number of cores, such as 2; {}", describe_host(host)));
+                   fmt::format("not a number of cores; write one such as 2; {}", describe_host(host)));
   if (*wanted == 0) return none_visible(num_cores_name, text);
   core_list cores;
   holder_map holders;
@@ -133,9 +133,10 @@ expected<core_list> first_free_cores(const std::string& text, std::size_t host, 
   }
   if (cores.size() < *wanted)
     return failure{errc::core_unavailable,
-                   fmt::format("{}={} asks for more NeuronCores than are free: {}, and {} of them {} free{}",
+                   fmt::format("{}={} asks for more NeuronCores than are free: {}, and {} of them {} free{}; {}",
                                num_cores_name, text, describe_host(host), cores.size(),
-                               cores.size() == 1 ? "is" : "are", describe_holders(holders))};
+                               cores.size() == 1 ? "is" : "are", describe_holders(holders),
+                               *wanted > host ? "ask for fewer" : "ask for fewer, or end a process that holds some")};
   return cores;
 }
 

@@ -1,5 +1,7 @@
 #include "archive.hpp"
 
+#include "storage_check.hpp"
+
 #include <ganglion/model_io/replica.hpp>
 
 #include <caffe2/serialize/inline_container.h>
@@ -34,6 +36,8 @@ void check_file(const fs::path& path) {
   if (!fs::exists(status))
     throw load_error(path, fmt::format("cannot be read: {}", ec ? ec.message() : "no such file"));
   if (fs::is_directory(status)) throw load_error(path, "is a directory, not a model file");
+  // To open a pipe would wait for its writer.
+  if (!fs::is_regular_file(status)) throw load_error(path, "is a device, a pipe or a socket, not a model file");
   std::ifstream in{path, std::ios::binary};
   if (!in) throw load_error(path, fmt::format("cannot be read: {}", std::generic_category().message(errno)));
   char first[4] = {};
@@ -93,6 +97,10 @@ archive read(const fs::path& path) {
         path,
         "holds a tensor or another value that torch.save wrote, not a TorchScript module: write one with "
         "torch.jit.save");
+  // Its tensors are described elsewhere, and LibTorch would read it in preference.
+  if (reader->hasRecord("model.json"))
+    throw load_error(path, "is of the first format of TorchScript: write it again with a newer torch.jit.save");
+  if (auto good = check_storages(*reader); !good) throw load_error(path, good.error().text);
   archive result;
   if (const auto record = fmt::format("extra/{}", manifest_file); reader->hasRecord(record))
     result.manifest = text_of(*reader, record);

@@ -45,20 +45,46 @@ std::string to_json(const compiled_model::state& state) {
                                       {"warnings", json::value_from(state.warnings)}});
 }
 
+/// The member of a manifest, or what is wrong with it.
+template <class T, class Convert>
+T member(const json::object& root, std::string_view name, std::string_view kind, Convert convert) {
+  const auto* value = root.if_contains(name);
+  if (!value) throw std::runtime_error{fmt::format("its \"{}\" is missing", name)};
+  try {
+    return convert(*value);
+  } catch (const std::exception&) {
+    throw std::runtime_error{fmt::format("its \"{}\" is no {}: {}", name, kind, json::serialize(*value))};
+  }
+}
+
+std::string string_member(const json::object& root, std::string_view name) {
+  return member<std::string>(root, name, "string", [](const auto& v) { return json::value_to<std::string>(v); });
+}
+
 manifest read_manifest(const fs::path& path, const std::string& text) {
   try {
     const auto root = json::parse(text).as_object();
-    if (const auto version = root.at("version").to_number<std::int64_t>(); version != manifest_version)
+    const auto version = member<std::int64_t>(root, "version", "version",
+                                              [](const auto& v) { return v.template to_number<std::int64_t>(); });
+    if (version != manifest_version)
       throw load_error(path, fmt::format("has a manifest of version {}, but this Ganglion reads version {}",
                                          version, manifest_version));
-    return {json::value_to<std::string>(root.at("recipe")),
-            cast_from_name(root.at("auto_cast").as_string()), json::serialize(root.at("measurements")),
-            json::value_to<std::string>(root.at("content_hash")),
-            json::value_to<std::vector<std::string>>(root.at("warnings"))};
+    manifest made;
+    made.recipe = string_member(root, "recipe");
+    made.cast = cast_from_name(string_member(root, "auto_cast"));
+    made.measurements = member<std::string>(root, "measurements", "object",
+                                            [](const auto& v) { return json::serialize(v.as_object()); });
+    made.content_hash = string_member(root, "content_hash");
+    made.warnings = member<std::vector<std::string>>(
+        root, "warnings", "list of strings", [](const auto& v) { return json::value_to<std::vector<std::string>>(v); });
+    if (!is_recipe(made.recipe, made.cast))
+      throw std::runtime_error{fmt::format("its recipe \"{}\" is unknown for the auto_cast \"{}\"", made.recipe,
+                                           cast_name(made.cast))};
+    return made;
   } catch (const error&) {
     throw;
   } catch (const std::exception& e) {
-    throw load_error(path, fmt::format("has a manifest that cannot be read: {}", json_problem(e)));
+    throw load_error(path, fmt::format("has a manifest that cannot be read: {}; trace it again", json_problem(e)));
   }
 }
 
@@ -98,13 +124,15 @@ void check_hash(const fs::path& path, const manifest& made, const jit::Module& m
     throw load_error(
         path,
         fmt::format("has the content hash {}, but {} was recorded: it was changed or damaged after it was "
-                    "traced",
+                    "traced; trace it again",
                     hash, made.content_hash));
 }
 
 compiled_model loaded(const fs::path& path, const load_options& options) {
   auto [module, manifest_text] = read_archive(path, options);
-  if (!module.find_method("forward") || !module.hasattr(signature_attribute) ||
+  if (!module.find_method("forward"))
+    throw load_error(path, "has no method forward: trace a module that has one");
+  if (!module.hasattr(signature_attribute) ||
       !module.attr(signature_attribute).isString())
     throw load_error(
         path,
@@ -117,6 +145,11 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
   if (manifest_text) {
     made = read_manifest(path, *manifest_text);
     check_hash(path, made, module, text);
+    // The hash covers the attribute only.
+    if (const auto cast = cast_of(path, text); cast != made.cast)
+      throw load_error(path, fmt::format("has the auto_cast {} in its manifest, but {} in its signature: it was "
+                                         "changed or damaged after it was traced; trace it again",
+                                         cast_name(made.cast), cast_name(cast)));
   } else {
     made.cast = cast_of(path, text);
   }

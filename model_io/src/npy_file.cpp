@@ -54,6 +54,9 @@ class header_parser {
  public:
   explicit header_parser(std::string_view text) : rest_(text) {}
 
+  /// Why there is no description.
+  const std::string& problem() const { return problem_; }
+
   std::optional<npy_description> parse() {
     npy_description result;
     bool seen_descr = false, seen_order = false, seen_shape = false;
@@ -110,7 +113,12 @@ class header_parser {
     while (!take(")")) {
       std::int64_t size = -1;
       auto [end, ec] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), size);
-      if (ec != std::errc{} || size < 0) return {};
+      if (ec == std::errc::invalid_argument) return {};
+      if (ec != std::errc{} || size < 0) {
+        problem_ = fmt::format("its header declares the size {}, which is {}", std::string_view(rest_.data(), end),
+                               ec != std::errc{} ? "more than 64 bits hold" : "negative");
+        return {};
+      }
       rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
       result.push_back(size);
       if (!take(",") && !rest_.starts_with(')')) return {};
@@ -119,6 +127,7 @@ class header_parser {
   }
 
   std::string_view rest_;
+  std::string problem_ = "its header is malformed, or it is no plain array of numbers";
 };
 
 expected<at::ScalarType> dtype_of(const std::string& descr) {
@@ -151,7 +160,8 @@ expected<std::pair<std::string, std::uint64_t>> read_header(std::istream& in, st
   in.read(start.data() + 8, static_cast<std::streamsize>(length_bytes));
   std::memcpy(&length, start.data() + 8, length_bytes);
   std::uint64_t data_start = 8 + length_bytes + length;
-  if (!in || data_start > size) return refuse("it ends within its header: it is truncated");
+  if (!in || data_start > size)
+    return refuse(fmt::format("it ends within its header, after {} bytes: it is truncated", size));
   if (length > longest_header) return refuse(fmt::format("its header of {} bytes is too long", length));
   std::string text(length, '\0');
   in.read(text.data(), length);
@@ -170,14 +180,15 @@ std::vector<std::int64_t> reversed_dims(std::int64_t rank) {
 expected<at::Tensor> read_npy(std::istream& in, std::uint64_t size) {
   auto header = read_header(in, size);
   if (!header) return header.error();
-  auto description = header_parser(header->first).parse();
-  if (!description) return refuse("its header is malformed, or it is no plain array of numbers");
+  header_parser parser(header->first);
+  auto description = parser.parse();
+  if (!description) return refuse(parser.problem());
   auto dtype = dtype_of(description->descr);
   if (!dtype) return dtype.error();
 
   auto& shape = description->shape;
   auto bytes = raw_bytes(*dtype, shape);
-  auto shape_text = fmt::format("{}[{}]", dtype_name(*dtype), fmt::join(shape, ","));
+  auto shape_text = fmt::format("{}[{}]", dtype_name(*dtype), short_list(shape));
   if (!bytes) return refuse(fmt::format("its header declares impossible sizes: {}", shape_text));
   auto there = size - header->second;
   if (there != *bytes)

@@ -20,7 +20,7 @@ constexpr int deepest = 100;
 /// The stack machine that a pickle is a program for, without its calls. A failed step makes the reader fail.
 class machine {
  public:
-  explicit machine(std::span<const char> bytes) : in_(bytes) {}
+  machine(std::span<const char> bytes, const std::function<void(const pickle_item&)>& made) : in_(bytes), made_(made) {}
 
   expected<pickle_item_ptr> run() {
     while (in_.ok() && !done_) step(in_.get<std::uint8_t>());
@@ -37,7 +37,10 @@ class machine {
   void push(pickle_item item) {
     for (const auto& part : item.parts) item.depth = std::max(item.depth, part->depth + 1);
     if (item.depth > deepest) return in_.fail(fmt::format("its values nest deeper than {}", deepest));
+    if (!in_.ok()) return;
     stack_.push_back(std::make_shared<pickle_item>(std::move(item)));
+    const auto& top = *stack_.back();
+    if (made_ && (top.what == kind::reference || top.what == kind::call)) made_(top);
   }
   void push_integer(std::int64_t number) { push({.what = kind::integer, .number = number}); }
   void push_text(kind what, std::span<const char> text) {
@@ -117,6 +120,7 @@ class machine {
   }
 
   wire_reader in_;
+  const std::function<void(const pickle_item&)>& made_;
   std::vector<item_ptr> stack_;
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint32_t, item_ptr> memo_;
@@ -186,14 +190,14 @@ void machine::step(std::uint8_t opcode) {
   // clang-format on
 }
 
-std::string counted(std::string_view what, std::int64_t number, std::string_view unit) {
-  return fmt::format("a {} of {} {}", what, number, unit);
+std::string counted(std::string_view what, std::int64_t number, std::string_view unit, std::string_view plural) {
+  return fmt::format("a {} of {} {}", what, number, number == 1 ? unit : plural);
 }
 
 std::string describe_call(const pickle_item& call) {
   const std::string& callee = call.parts[0]->text;
   const auto& arguments = call.parts[1]->parts;
-  if (callee == "collections.OrderedDict") return counted("dict", call.number, "entries");
+  if (callee == "collections.OrderedDict") return counted("dict", call.number, "entry", "entries");
   if (callee == "torch._utils._rebuild_tensor_v2" || callee == "torch._utils._rebuild_parameter")
     return "a tensor";
   if (callee == "torch._utils._rebuild_sparse_tensor") return "a sparse tensor";
@@ -205,7 +209,10 @@ std::string describe_call(const pickle_item& call) {
 
 }  // namespace
 
-expected<pickle_item_ptr> read_pickle(std::span<const char> bytes) { return machine(bytes).run(); }
+expected<pickle_item_ptr> read_pickle(std::span<const char> bytes,
+                                      const std::function<void(const pickle_item&)>& made) {
+  return machine(bytes, made).run();
+}
 
 std::string describe(const pickle_item& item) {
   switch (item.what) {
@@ -215,10 +222,10 @@ std::string describe(const pickle_item& item) {
     case kind::real: return "a float";
     case kind::text: return "a string";
     case kind::bytes: return "bytes";
-    case kind::tuple: return counted("tuple", static_cast<std::int64_t>(item.parts.size()), "elements");
-    case kind::list: return counted("list", item.number, "elements");
-    case kind::dict: return counted("dict", item.number, "entries");
-    case kind::set: return counted("set", item.number, "elements");
+    case kind::tuple: return counted("tuple", static_cast<std::int64_t>(item.parts.size()), "element", "elements");
+    case kind::list: return counted("list", item.number, "element", "elements");
+    case kind::dict: return counted("dict", item.number, "entry", "entries");
+    case kind::set: return counted("set", item.number, "element", "elements");
     case kind::name: return fmt::format("the class or function {}", item.text);
     case kind::reference: return "a storage";
     case kind::call: return describe_call(item);

@@ -3,6 +3,7 @@
 #include <ganglion/model_io/error.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,9 +43,11 @@ struct pickle_item {
 
 using pickle_item_ptr = std::shared_ptr<const pickle_item>;
 
-/// Takes a pickle of protocol 2 to 5 apart. Lists, dicts and sets keep the number of their elements only. Any
-/// bytes are safe. Errors: `invalid_argument`, with the end of a sentence.
-expected<pickle_item_ptr> read_pickle(std::span<const char> bytes);
+/// Takes a pickle of protocol 2 to 5 apart. Lists, dicts and sets keep the number of their elements only; `made` sees
+/// every reference and call, also of those within them. Any bytes are safe. Errors: `invalid_argument`, with the end of a
+/// sentence.
+expected<pickle_item_ptr> read_pickle(std::span<const char> bytes,
+                                      const std::function<void(const pickle_item&)>& made = {});
 
 /// What an item is, for a message: `a dict of 3 entries`, `an object of class torch.nn.Linear`.
 std::string describe(const pickle_item& item);

@@ -32,9 +32,9 @@ std::string sizes_disagree(const signature& sig) {
   }
   if (!first) return "no input has a dimension";
   for (const auto& output : sig.outputs) {
-    if (output.shape.empty()) return fmt::format("the output {} has no dimension", output.name);
+    if (output.shape.empty()) return fmt::format("the {} has no dimension", output.name);
     if (output.shape[0] != first->shape[0])
-      return fmt::format("the output {} has the size {} at dim 0, but the inputs have {}", output.name,
+      return fmt::format("the {} has the size {} at dim 0, but the inputs have {}", output.name,
                          output.shape[0], first->shape[0]);
   }
   return {};
@@ -88,7 +88,7 @@ class probe {
     for (std::size_t i = 0; i < given.size(); ++i)
       if (given[i].sizes() != at::IntArrayRef{sig_.outputs[i].shape})
         return fmt::format(
-            "the size of the output {} depends on the values: {} for the example, {} for other rows",
+            "the size of the {} depends on the values: {} for the example, {} for other rows",
             sig_.outputs[i].name, to_string(sig_.outputs[i]),
             to_string(given[i].scalar_type(), given[i].sizes()));
     return {};
@@ -107,7 +107,7 @@ class probe {
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].select(0, row), given[i].select(0, row)))
         return fmt::format(
-            "the output {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
+            "the {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
             "were replaced)",
             sig_.outputs[i].name, row, batch_, *change);
     return {};
@@ -121,7 +121,7 @@ class probe {
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].roll(1, 0), given[i]))
         return fmt::format(
-            "the output {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
+            "the {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
             "were moved by one)",
             sig_.outputs[i].name, *change);
     return {};

@@ -244,6 +244,12 @@ expected<program> choose_program(const program_request& request, bool tune) {
   return on_one_thread([&] { return fastest_right(request, all); });
 }
 
+bool is_recipe(std::string_view recipe, auto_cast cast) {
+  for (const std::string_view kind : {"optimized", "frozen", "as_is"})
+    if (recipe == fmt::format("{}{}", kind, suffix(cast))) return true;
+  return false;
+}
+
 expected<program> rebuild_program(const program_request& request, const std::string& recipe) {
   const auto all = references(request);
   if (all.empty()) return unchecked(request);

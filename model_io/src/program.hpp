@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ganglion {
@@ -31,6 +32,9 @@ struct program_request {
 /// right the source itself is the program. Errors: `unsupported_model` where bf16 is too coarse for the
 /// model.
 expected<program> choose_program(const program_request& request, bool tune);
+
+/// Whether it is the name of a program that is made with this cast.
+bool is_recipe(std::string_view recipe, auto_cast cast);
 
 /// Builds the program of a recipe and checks it anew; falls back to simpler ones with a warning. An empty
 /// recipe stands for the best that is right. Errors: as above.

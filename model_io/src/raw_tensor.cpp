@@ -1,5 +1,7 @@
 #include "raw_tensor.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -15,6 +17,13 @@ std::optional<std::size_t> raw_bytes(at::ScalarType dtype, at::IntArrayRef shape
     if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes)) return {};
   }
   return empty ? 0 : static_cast<std::size_t>(bytes);
+}
+
+std::string short_list(at::IntArrayRef numbers) {
+  constexpr std::size_t most = 8;
+  const auto shown = numbers.slice(0, std::min(numbers.size(), most));
+  const auto text = fmt::format("{}", fmt::join(shown.begin(), shown.end(), ","));
+  return numbers.size() <= most ? text : fmt::format("{},... {} in all", text, numbers.size());
 }
 
 void tidy_bools(char* data, std::size_t size) {

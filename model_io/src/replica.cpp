@@ -4,10 +4,7 @@
 #include "model_state.hpp"
 #include "rows.hpp"
 
-#include <c10/util/Exception.h>
-
 #include <chrono>
-#include <string_view>
 
 namespace ganglion {
 
@@ -47,26 +44,5 @@ double replica::warm_up() {
 }
 
 std::vector<const void*> replica::weight_storages() const { return impl_->run.weight_storages(); }
-
-std::string brief_message(const std::exception& e) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
-  const std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
-  std::string_view rest{text};
-  // TorchScript puts its own traceback before the message, and the exception's type: `\nbuiltins.ValueError: `.
-  if (rest.find("Traceback of TorchScript") != rest.npos) {
-    const auto end = rest.find_last_not_of(" \t\r\n");
-    const auto line = rest.rfind('\n', end);
-    const auto type = rest.find(": ", line == rest.npos ? 0 : line);
-    if (const auto marker = rest.rfind("\nRuntimeError: "); marker != rest.npos)
-      rest.remove_prefix(marker + std::string_view{"\nRuntimeError: "}.size());
-    else if (type != rest.npos)
-      rest.remove_prefix(type + 2);
-  }
-  constexpr std::string_view blank = " \t\r\n";
-  rest.remove_prefix(std::min(rest.find_first_not_of(blank), rest.size()));
-  rest = rest.substr(0, rest.find('\n'));
-  rest = rest.substr(0, rest.find_last_not_of(blank) + 1);
-  return rest.empty() ? "no message" : std::string{rest};
-}
 
 }  // namespace ganglion

@@ -157,8 +157,10 @@ expected<scatter_rule> make_scatter_rule(const signature& sig, std::int64_t dim)
 expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& rule,
                                       const std::vector<c10::IValue>& inputs) {
   if (inputs.size() != sig.example.size())
-    return mismatch(fmt::format("the model was compiled for {} inputs ({}), but {} were given",
-                                sig.example.size(), fmt::join(sig.argument_names, ", "), inputs.size()));
+    return mismatch(fmt::format("the model was compiled for {} input{} ({}), but {} {} given",
+                                sig.example.size(), sig.example.size() == 1 ? "" : "s",
+                                fmt::join(sig.argument_names, ", "), inputs.size(),
+                                inputs.size() == 1 ? "was" : "were"));
   checked_inputs checked;
   checked.leaves.reserve(std::max(inputs.size(), sig.inputs.size()));
   tensor_check check{sig, rule};

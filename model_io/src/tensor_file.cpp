@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <torch/serialize.h>
 
+#include <cctype>
 #include <cerrno>
 #include <fstream>
 
@@ -104,8 +105,14 @@ expected<c10::IValue> read_tensor_file(const fs::path& path) try {
   return about(path, {errc::io_failed, "there is not enough memory for its tensors"});
 }
 
+bool is_npy_path(const fs::path& path) {
+  auto extension = path.extension().native();
+  for (auto& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return extension == ".npy";
+}
+
 expected<void> write_tensor_file(const c10::IValue& value, const fs::path& path) {
-  if (path.extension() == ".npy") return write_npy(value, path);
+  if (is_npy_path(path)) return write_npy(value, path);
   std::vector<char> bytes;
   try {
     bytes = torch::pickle_save(compact_tree(value));

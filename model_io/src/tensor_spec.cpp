@@ -28,18 +28,22 @@ constexpr std::array<std::pair<at::ScalarType, std::string_view>, 10> short_name
     {at::kBool, "bool"},
 }};
 
-/// Reads `1,3,224]`, all of it.
-std::optional<std::vector<std::int64_t>> parse_sizes(std::string_view text) {
+constexpr std::string_view bad_sizes = "its sizes must be positive whole numbers, separated by commas";
+constexpr std::string_view too_large = "a tensor of these sizes is too large for any machine";
+
+/// Reads `1,3,224]`, all of it, or says what is wrong.
+boost::system::result<std::vector<std::int64_t>, std::string_view> parse_sizes(std::string_view text) {
   std::vector<std::int64_t> sizes;
   if (text == "]") return sizes;
   while (true) {
     std::int64_t size = 0;
     auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), size);
-    if (ec != std::errc{} || size <= 0) return {};
+    if (ec == std::errc::result_out_of_range && !text.starts_with('-')) return too_large;
+    if (ec != std::errc{} || size <= 0) return bad_sizes;
     sizes.push_back(size);
     text.remove_prefix(static_cast<std::size_t>(end - text.data()));
     if (text == "]") return sizes;
-    if (!text.starts_with(',')) return {};
+    if (!text.starts_with(',')) return bad_sizes;
     text.remove_prefix(1);
   }
 }
@@ -49,6 +53,8 @@ std::optional<std::vector<std::int64_t>> parse_sizes(std::string_view text) {
 std::string dtype_name(at::ScalarType dtype) {
   for (const auto& [type, name] : short_names)
     if (type == dtype) return std::string{name};
+  if (dtype == at::kComplexFloat) return "c64";
+  if (dtype == at::kComplexDouble) return "c128";
   return c10::toString(dtype);
 }
 
@@ -70,17 +76,20 @@ std::string to_string(at::ScalarType dtype, at::IntArrayRef shape) {
 
 expected<tensor_spec> parse_tensor_spec(std::string_view text) {
   auto malformed = [&](std::string_view why) {
-    return failure{
-        errc::invalid_argument,
-        fmt::format("'{}' is no tensor specification: {}; write it like f32[1,3,224,224]", text, why)};
+    constexpr std::size_t most = 100;
+    return failure{errc::invalid_argument,
+                   fmt::format("'{}{}' is no tensor specification: {}; write it like f32[1,3,224,224]",
+                               text.substr(0, most), text.size() > most ? "..." : "", why)};
   };
   auto bracket = text.find('[');
   if (bracket == std::string_view::npos) return malformed("it has no sizes in brackets");
   auto dtype = parse_dtype(text.substr(0, bracket));
   if (!dtype) return malformed(dtype.error().text);
   auto sizes = parse_sizes(text.substr(bracket + 1));
-  if (!sizes) return malformed("its sizes must be positive whole numbers, separated by commas");
-  if (!raw_bytes(*dtype, *sizes)) return malformed("a tensor of these sizes is too large for any machine");
+  if (!sizes) return malformed(sizes.error());
+  if (sizes->size() > max_rank)
+    return malformed(fmt::format("it has {} dimensions, but at most {} are possible", sizes->size(), max_rank));
+  if (!raw_bytes(*dtype, *sizes)) return malformed(too_large);
   return tensor_spec{*dtype, std::move(*sizes), {}};
 }
 

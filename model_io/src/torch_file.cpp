@@ -2,6 +2,7 @@
 
 #include "pickle_reader.hpp"
 #include "raw_tensor.hpp"
+#include "stored_tensor.hpp"
 
 #include <ganglion/model_io/tensor_spec.hpp>
 
@@ -39,38 +40,6 @@ constexpr std::array<std::pair<std::string_view, at::ScalarType>, 12> storage_cl
 constexpr std::size_t most_tensors = 100'000;
 
 failure refuse(std::string why) { return {errc::invalid_argument, std::move(why)}; }
-
-/// The numbers of a tuple of integers.
-std::optional<std::vector<std::int64_t>> integers(const pickle_item& item) {
-  if (item.what != kind::tuple) return {};
-  std::vector<std::int64_t> numbers;
-  for (const auto& part : item.parts) {
-    if (part->what != kind::integer) return {};
-    numbers.push_back(part->number);
-  }
-  return numbers;
-}
-
-/// The bytes from a tensor's first storage element to its last; nothing where that is no sensible number.
-std::optional<std::size_t> reach(at::ScalarType dtype, std::int64_t offset,
-                                 const std::vector<std::int64_t>& sizes,
-                                 const std::vector<std::int64_t>& strides) {
-  auto bytes = raw_bytes(dtype, sizes);
-  if (!bytes || sizes.size() != strides.size() || offset < 0) return {};
-  std::int64_t last = offset;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    std::int64_t step = 0;
-    if (strides[i] < 0 ||
-        __builtin_mul_overflow(std::max<std::int64_t>(sizes[i] - 1, 0), strides[i], &step) ||
-        __builtin_add_overflow(last, step, &last))
-      return {};
-  }
-  std::int64_t end = 0;
-  if (__builtin_add_overflow(last, 1, &last) ||
-      __builtin_mul_overflow(last, static_cast<std::int64_t>(c10::elementSize(dtype)), &end))
-    return {};
-  return *bytes == 0 ? 0 : static_cast<std::size_t>(end);
-}
 
 /// Builds tensors from the items of one archive.
 class tensor_builder {
@@ -120,23 +89,18 @@ class tensor_builder {
 
   /// From (storage, offset, sizes, strides, requires_grad, hooks, metadata); the last may be missing.
   expected<at::Tensor> build_tensor(const std::vector<pickle_item_ptr>& arguments) {
-    if (arguments.size() < 4 || arguments[1]->what != kind::integer)
-      return refuse("its description is malformed");
-    auto offset = arguments[1]->number;
-    auto sizes = integers(*arguments[2]);
-    auto strides = integers(*arguments[3]);
-    if (!sizes || !strides) return refuse("its sizes or strides are no tuples of ints");
+    auto extent = extent_of(arguments);
+    if (!extent) return refuse("its description is malformed");
     if (arguments.size() > 6 && arguments[6]->number > 0) return refuse("it is a conjugated or negated view");
 
     auto dtype = storage_dtype(*arguments[0]);
     if (!dtype) return dtype.error();
     auto storage = storage_of(arguments[0]->parts[0]->parts[2]->text, *dtype);
     if (!storage) return storage.error();
-    auto end = reach(*dtype, offset, *sizes, *strides);
-    if (!end || *end > storage->nbytes())
-      return refuse(fmt::format("sizes [{}] with strides [{}] at {} are not within its storage of {} bytes",
-                                fmt::join(*sizes, ","), fmt::join(*strides, ","), offset, storage->nbytes()));
-    return at::empty({0}, at::TensorOptions().dtype(*dtype)).set_(*storage, offset, *sizes, *strides);
+    auto end = reach(*dtype, *extent);
+    if (!end || *end > storage->nbytes()) return refuse(not_within(*extent, storage->nbytes()));
+    return at::empty({0}, at::TensorOptions().dtype(*dtype))
+        .set_(*storage, extent->offset, extent->sizes, extent->strides);
   }
 
   /// From the reference ('storage', class, key, device, number of elements).

@@ -87,7 +87,8 @@ std::vector<std::string> argument_names(const c10::FunctionSchema& forward, std:
   if (given < required || given > names.size())
     throw error{
         errc::shape_mismatch,
-        fmt::format("the example has {} arguments, but forward({}) takes {}", given, fmt::join(names, ", "),
+        fmt::format("the example has {} argument{}, but forward({}) takes {}", given, given == 1 ? "" : "s",
+                    fmt::join(names, ", "),
                     required == names.size() ? fmt::format("{}", required)
                                              : fmt::format("{} to {}", required, names.size()))};
   names.resize(given);

@@ -4,7 +4,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
+#include <utility>
+
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace ganglion {
@@ -19,26 +23,65 @@ failure cannot_write(const fs::path& path, std::string_view why) {
 
 std::string last_system_error() { return std::generic_category().message(errno); }
 
-/// Removes the file at the end, unless it was renamed by then.
-struct temporary_file {
-  explicit temporary_file(const fs::path& target) : path(target) {
+/// A file beside the target that becomes it. Until then it has no name where the file system can do so: then nothing is
+/// left behind, in whatever way the process ends.
+class new_file {
+ public:
+  explicit new_file(const fs::path& target) : target_(target), path_(target) {
     static std::atomic<unsigned> counter{0};
-    path.replace_filename(fmt::format(".{}.{}-{}.tmp", target.filename().native(), ::getpid(), ++counter));
+    path_.replace_filename(fmt::format(".ganglion-{}-{}.tmp", ::getpid(), ++counter));
+    nameless_ = ::open(target.parent_path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (nameless_ >= 0) out_.open(open_name(), std::ios::binary | std::ios::trunc);
+    if (out_.is_open()) return;
+    forget_nameless();
+    out_.clear();
+    out_.open(path_, std::ios::binary | std::ios::trunc);
   }
-  ~temporary_file() {
-    std::error_code ignored;
-    fs::remove(path, ignored);
+  new_file(const new_file&) = delete;
+  ~new_file() {
+    if (nameless_ < 0) ::unlink(path_.c_str());
+    forget_nameless();
   }
-  fs::path path;
+
+  /// Whether it could be opened, else with errno.
+  std::ofstream& out() { return out_; }
+
+  /// Closes it and makes it the target; false with errno.
+  bool publish() {
+    out_.close();
+    if (!out_) return false;
+    if (nameless_ >= 0 &&
+        ::linkat(AT_FDCWD, open_name().c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      return false;
+    if (::rename(path_.c_str(), target_.c_str()) == 0) return true;
+    const auto problem = errno;
+    ::unlink(path_.c_str());
+    errno = problem;
+    return false;
+  }
+
+ private:
+  std::string open_name() const { return fmt::format("/proc/self/fd/{}", nameless_); }
+  void forget_nameless() {
+    if (nameless_ >= 0) ::close(std::exchange(nameless_, -1));
+  }
+
+  fs::path target_;
+  /// Its name, where it has one, and between having been written and being the target.
+  fs::path path_;
+  int nameless_ = -1;
+  std::ofstream out_;
 };
 
 /// The file that a path leads to.
 expected<fs::path> target_of(const fs::path& path) {
   std::error_code ec;
-  auto target = fs::weakly_canonical(path, ec);
+  if (path.empty()) return cannot_write(path, "the path is empty");
+  auto target = fs::weakly_canonical(fs::absolute(path, ec), ec);
   if (ec) return cannot_write(path, ec.message());
   if (target.filename().empty()) return cannot_write(path, "it names no file");
   const auto status = fs::status(target, ec);
+  if (status.type() == fs::file_type::none) return cannot_write(path, ec.message());
   if (!fs::exists(status)) return target;
   if (!fs::is_regular_file(status)) return cannot_write(path, "it is a folder or a device, not a file");
   // To rename over it the folder's permission alone would do.
@@ -46,32 +89,23 @@ expected<fs::path> target_of(const fs::path& path) {
   return target;
 }
 
-std::ofstream opened(const temporary_file& temporary) {
-  return std::ofstream(temporary.path, std::ios::binary | std::ios::trunc);
-}
-
 }  // namespace
 
 expected<void> write_whole_file(const fs::path& path, const std::function<void(std::ostream&)>& write) {
   const auto target = target_of(path);
   if (!target) return target.error();
-  const temporary_file temporary(*target);
-  auto out = opened(temporary);
-  if (!out) return cannot_write(path, last_system_error());
-  write(out);
-  out.close();
-  if (!out) return cannot_write(path, last_system_error());
-  std::error_code ec;
-  fs::rename(temporary.path, *target, ec);
-  if (ec) return cannot_write(path, ec.message());
+  new_file file(*target);
+  if (!file.out()) return cannot_write(path, last_system_error());
+  write(file.out());
+  if (!file.publish()) return cannot_write(path, last_system_error());
   return {};
 }
 
 expected<void> check_whole_file(const fs::path& path) {
   const auto target = target_of(path);
   if (!target) return target.error();
-  const temporary_file temporary(*target);
-  if (!opened(temporary)) return cannot_write(path, last_system_error());
+  new_file file(*target);
+  if (!file.out()) return cannot_write(path, last_system_error());
   return {};
 }
 

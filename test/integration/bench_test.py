@@ -54,8 +54,11 @@ class Bench(Command):
     def test_requests_of_any_size_are_cut_and_padded(self):
         report = self.bench("linear", "--batch", "22")
         self.assertEqual(report["batch"], 22)
-        self.assertEqual(report["executions"], 6 * report["requests"]["answered"])
-        self.assertAlmostEqual(report["padding_share"], 2 / 24)
+        # Six of up to four rows each, or fewer where the rest of one request goes with the next.
+        answered = report["requests"]["answered"]
+        self.assertLessEqual(report["executions"], 6 * answered)
+        self.assertGreaterEqual(report["executions"], 22 * answered / 4)
+        self.assertLessEqual(report["padding_share"], 2 / 24 + 1e-9)
 
     def test_single_stream_sends_one_row_at_a_time(self):
         report = self.bench("linear", "--scenario", "single-stream", "--target-p99", "5s", warnings=1)
@@ -162,6 +165,12 @@ class Bench(Command):
         path = model("linear")
         self.refused("invalid_argument", "bench", path, "--seconds", "0", text="--seconds is 0")
         self.refused("invalid_argument", "bench", path, "--batch", "-3", text="--batch is -3")
+        for seconds in ("1e18", "1e300", "86401"):
+            self.refused("invalid_argument", "bench", path, "--seconds", seconds, text=("--seconds", "86400"))
+        server = ["bench", path, "--scenario", "server", "--qps"]
+        for qps in ("1e18", "1e300", "100001"):
+            self.refused("invalid_argument", *server, qps, text=("--qps", "1e+06"))
+        self.refused("invalid_argument", *server, "10", "--target-p99", "1e300s", text=("--target-p99", "86400"))
         self.refused("invalid_argument", "bench", path, "--scenario", "server", "--qps", "0", text="--qps is 0")
         self.refused("invalid_argument", "bench", path, "--batch", "99999999999999", text=("GiB", "--batch"))
         self.refused("invalid_argument", "bench", path, "--qps", "10", text=("--qps", "offline"))

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import os
 import pty
 import subprocess
@@ -163,14 +164,40 @@ class Run(Command):
         self.refused("io_failed", "run", at("missing.pt"), "--input", at("missing.pt"), "--output", str(protected))
         self.assertEqual(protected.read_bytes(), b"kept")
 
-    def test_a_run_that_cannot_say_what_it_did_fails_and_leaves_no_output(self):
+    def test_a_run_that_cannot_say_what_it_did_fails_and_its_whole_output_stays(self):
         torch.save(torch.rand(4, 3), at("in.pt"))
+        (folder / "out.pt").write_bytes(b"from before")
         with open("/dev/full", "w") as full:
             result = subprocess.run([GANGLION, "run", model("linear"), "--input", at("in.pt"), "--output", at("out.pt"),
                                      "--json"], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("ganglion: error[io_failed]: ", result.stderr)
-        self.assertFalse((folder / "out.pt").exists())
+        self.assertIn("is written and whole", result.stderr)
+        self.assertEqual(torch.load(at("out.pt")).shape, (4, 4))
+
+    def test_a_name_of_any_legal_length_and_npy_in_capitals(self):
+        torch.save(torch.rand(8, 3), at("in.pt"))
+        self.accepted("run", model("linear"), "--input", at("in.pt"), "--output", at("x" * 249 + ".NPY"))
+        self.assertEqual(numpy.load(at("x" * 249 + ".NPY")).shape, (8, 4))
+        self.refused("invalid_argument", "run", model("pair"), "--input", at("missing.pt"), "--output", at("pair.NPY"),
+                     text="tuple")
+
+    def test_an_empty_output_path_is_said_to_be_empty(self):
+        self.refused("io_failed", "run", at("missing.pt"), "--input", at("missing.pt"), "--output", "", text="is empty")
+
+    def test_json_is_valid_whatever_bytes_a_path_has(self):
+        torch.save(torch.rand(4, 3), at("in.pt"))
+        output = os.fsencode(str(folder)) + b"/o\xff.pt"
+        result = subprocess.run([GANGLION, "run", model("linear"), "--input", at("in.pt"), "--output", output, "--json"],
+                                env=environment(), capture_output=True, timeout=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(json.loads(result.stdout.decode("utf-8"))["output"].endswith("/o\ufffd.pt"))
+        self.assertTrue(os.path.exists(output))
+
+    def test_every_line_of_a_models_message_is_said(self):
+        torch.save(torch.full((1, 2), 9.0), at("in.pt"))
+        result = call("run", model("talks"), "--input", at("in.pt"), "--output", at("out.pt"))
+        self.assertIn("first line; the second is of c10::foo", result.stderr)
 
     def test_a_tuple_to_npy_is_refused_before_anything_runs(self):
         self.refused("invalid_argument", "run", model("pair"), "--input", at("missing.pt"), "--output", at("out.npy"),

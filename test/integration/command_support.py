@@ -59,6 +59,13 @@ class FailsOnLarge(nn.Module):
         return x
 
 
+class TalksOnLarge(nn.Module):
+    def forward(self, x):
+        if bool((x > 5.0).any()):
+            raise ValueError("first line\nthe second is of c10::foo")
+        return x
+
+
 class SlowOnLarge(nn.Module):
     """Does nothing to values below 1000, and for each 1000 more what takes about a second."""
 
@@ -100,7 +107,8 @@ def write_source(name, module):
 
 MODELS = {"linear": (Linear, ["f32[4,3]"]), "pair": (Pair, ["f32[2,3]", "f32[2,3]"]),
           "mixes": (MixesRows, ["f32[4,3]"]), "total": (Total, ["f32[2,3]"]), "width": (WidthByValue, ["f32[1,1]"]),
-          "fails": (FailsOnLarge, ["f32[1,2]"]), "slow": (SlowOnLarge, ["f32[1,2]"]), "half": (Half, ["f32[1,2]"])}
+          "fails": (FailsOnLarge, ["f32[1,2]"]), "slow": (SlowOnLarge, ["f32[1,2]"]), "half": (Half, ["f32[1,2]"]),
+          "talks": (TalksOnLarge, ["f32[1,2]"])}
 
 
 def source(name):

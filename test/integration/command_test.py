@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 import unittest
+import zipfile
 from pathlib import Path
 
 import torch
@@ -49,10 +50,17 @@ class CommandLine(Command):
         self.run_refused("invalid_argument", "linear", torch.rand(1, 3), "--dim", "9" * 30, text="9" * 30)
 
     def test_a_full_stdout_is_an_error(self):
-        with open("/dev/full", "w") as full:
-            result = subprocess.run([GANGLION, "cores"], env=environment(), stdout=full, stderr=subprocess.PIPE, text=True)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("ganglion: error[io_failed]: ", result.stderr)
+        for arguments in (["cores"], ["--help"], ["run", "--help"], ["--version"]):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([GANGLION, *arguments], env=environment(), stdout=full, stderr=subprocess.PIPE,
+                                        text=True)
+            self.assertEqual(result.returncode, 1, arguments)
+            self.assertIn("ganglion: error[io_failed]: ", result.stderr)
+
+    def test_a_number_of_no_core_is_invalid_device_id(self):
+        for number in ("4294967296", "9" * 30, "-1"):
+            self.run_refused("invalid_device_id", "linear", torch.rand(1, 3), "--device-ids", number,
+                             text=[number, "is not a visible core", "2 NeuronCores"])
 
 
 class Cores(Command):
@@ -177,6 +185,16 @@ class Trace(Command):
         self.trace("shape_mismatch", Pair(), "f32[1,2]", text="2")
         self.trace("forward_failed", Linear(), "f32[1,5]")
 
+    def test_an_example_that_no_machine_holds_is_refused(self):
+        for spec in ("f32[1000000000000,3]", "f32[4000000000,4000000000]", f"f32[{'9' * 30}]"):
+            result = call("trace", source("linear"), "--input", spec, "--output", at("out.pt"))
+            self.assertIn(result.returncode, (1, 2))
+            self.assertTrue(result.stderr.startswith("ganglion: error[invalid_argument]: "), result.stderr)
+            self.assertIn(spec, result.stderr)
+            self.assertEqual(result.stderr.count("\n"), 1)
+        self.refused("invalid_argument", "trace", source("linear"), "--input", "f32[1000000000000,3]", "--output",
+                     at("out.pt"), text="GiB")
+
     def test_the_output_must_not_be_the_model_and_must_be_writable(self):
         module = source("linear")
         before = Path(module).read_bytes()
@@ -207,6 +225,41 @@ class ModelFiles(Command):
             self.refused("model_load_failed", "info", path, text=path)
         self.refused("model_load_failed", "trace", at("cut.pt"), "--input", "f32[1]", "--output", at("out.pt"), text="cut.pt")
         self.run_refused("model_load_failed", "missing.pt", torch.rand(1, 3), text="missing.pt")
+
+    def rewritten(self, name, edit):
+        """A copy of the linear model whose records went through `edit(name, bytes)`; None leaves one out."""
+        with zipfile.ZipFile(model("linear")) as old, zipfile.ZipFile(at(name), "w", zipfile.ZIP_STORED) as new:
+            for record in old.namelist():
+                content = edit(record.partition("/")[2], old.read(record))
+                if content is not None:
+                    new.writestr(record, content)
+        return at(name)
+
+    def test_weights_that_were_cut_are_told_with_both_sizes(self):
+        path = self.rewritten("short.pt", lambda name, content: content[:8] if name == "data/0" else content)
+        sizes = (["data/0", "8 bytes", "48"], ["data/0", "8 bytes", "16"])
+        line = self.refused("model_load_failed", "info", path, text=["data/0", "8 bytes"])
+        self.assertTrue(any(all(part in line for part in parts) for parts in sizes), line)
+
+    def test_a_damaged_record_is_said_without_the_places_in_libtorchs_sources(self):
+        for record in ("version", "data.pkl", "constants.pkl", "data/0"):
+            for kind, damage in (("gone", lambda content: None), ("cut", lambda content: content[:len(content) // 2]),
+                                 ("junk", lambda content: b"\xff" * len(content))):
+                if (record, kind) == ("version", "cut"):
+                    continue  # is "3" without the end of its line
+                with self.subTest(record=record, kind=kind):
+                    path = self.rewritten("damaged.pt", lambda name, content: damage(content) if name == record else content)
+                    result = subprocess.run([GANGLION, "info", path], env=environment(), capture_output=True, timeout=60)
+                    self.assertEqual(result.returncode, 1, result.stderr)
+                    self.assertIn(b"error[model_load_failed]", result.stderr)
+                    for noise in (b"enforce fail", b"INTERNAL ASSERT", b".cpp", b".cc:"):
+                        self.assertNotIn(noise, result.stderr)
+                    self.assertFalse(result.stderr.rstrip().endswith((b":", b": )")), result.stderr)
+
+    def test_a_pipe_is_refused_and_not_waited_for(self):
+        os.mkfifo(at("pipe.pt"))
+        self.refused("model_load_failed", "info", at("pipe.pt"), text="pipe")
+        self.refused("model_load_failed", "trace", at("pipe.pt"), "--input", "f32[1]", "--output", at("out.pt"), text="pipe")
 
     def test_S18_a_plain_torchscript_file_is_told_how_to_trace_it(self):
         source("linear")

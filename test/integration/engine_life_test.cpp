@@ -103,11 +103,11 @@ TEST_CASE("several engines live in one process, each with its own cores and mode
   const auto model = plus_one(2);
   data_parallel on_a{a, model}, on_b{*b, model};
   std::vector<std::future<c10::IValue>> futures;
-  for (int i = 0; i < 50; ++i) {
-    futures.push_back(on_a.submit({counted({5, 3})}));
-    futures.push_back(on_b.submit({counted({5, 3})}));
+  for (int i = 0; i < 50; ++i) {  // of whole batches, so that none is shared
+    futures.push_back(on_a.submit({counted({6, 3})}));
+    futures.push_back(on_b.submit({counted({6, 3})}));
   }
-  for (auto& f : futures) EXPECT(same(f.get().toTensor(), counted({5, 3}) + 1));
+  for (auto& f : futures) EXPECT(same(f.get().toTensor(), counted({6, 3}) + 1));
   EXPECT(ears_a.wait_for_executions(150).size() == 150);
   EXPECT(ears_b.wait_for_executions(150).size() == 150);
   // The end of one is nothing to the other.

@@ -55,7 +55,8 @@ bool ready(const std::future<T>& future) {
 }
 
 /// The failure that a future holds; `ok` where it holds an answer.
-inline failure failure_of_future(std::future<c10::IValue>&& future) {
+template <class T>
+failure failure_of_future(std::future<T>&& future) {
   REQUIRE(ready(future));
   return failure_of([&] { future.get(); });
 }

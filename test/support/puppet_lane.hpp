@@ -76,7 +76,8 @@ class puppet_lanes {
     auto outputs = run(staging{}.assemble(*work));
     for (const auto& p : work->parts)
       report.ran |= p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->batch,
-                                             static_cast<std::int32_t>(core));
+                                             static_cast<std::int32_t>(core),
+                                             {report.started, report.computed, work->rows()});
     return report;
   }
   /// Runs the execution of that place in the lane and reports it.

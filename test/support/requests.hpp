@@ -42,26 +42,28 @@ inline at::Tensor numbered_rows(std::int64_t rows, std::int64_t first = 0) {
 
 /// The answers that a sink got.
 struct answers {
-  std::vector<outcome> all;
+  std::vector<response> all;
 
   bool once() const { return all.size() == 1; }
-  const outcome& only() const { return all.at(0); }
+  const response& only() const { return all.at(0); }
 };
 
 /// An admitted request for `rows` numbered rows, and where its answer comes.
 struct sent_request {
   std::shared_ptr<answers> got = std::make_shared<answers>();
   request_ptr value;
+  std::uint64_t id = 0;
 };
 
 inline sent_request make_request(const std::shared_ptr<const deployment>& target, std::int64_t rows,
                                  std::shared_ptr<admission> gate = std::make_shared<admission>(),
-                                 std::int64_t first = 0) {
+                                 std::int64_t first = 0, request_options options = {}) {
   sent_request r;
   checked_inputs inputs{{numbered_rows(rows, first)}, rows};
   r.value = request::admit(request::next_id(), target, std::move(inputs), std::move(gate),
-                           [got = r.got](outcome&& o) { got->all.push_back(std::move(o)); })
+                           [got = r.got](response&& o) { got->all.push_back(std::move(o)); }, std::move(options))
                 .value();
+  r.id = r.value->id();
   return r;
 }
 

@@ -7,6 +7,7 @@
 
 using namespace ganglion;
 using namespace ganglion::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -17,7 +18,7 @@ struct fixture {
   std::shared_ptr<admission> gate = std::make_shared<admission>();
   std::shared_ptr<const deployment> target = deployment_of(plus_one_model(4), 5, {0, 1});
   puppet_lanes lanes;
-  batcher_actor subject = spawn_batcher(parent.parent(), {{1, 0, 1}});
+  batcher_actor subject = spawn_batcher(parent.parent(), {{1, 0, 1}, {}});
 
   fixture() { client.send(subject, add_deployment{target, {}, 1e-3}); }
   ~fixture() { system.end(subject); }
@@ -115,11 +116,11 @@ TEST_CASE("batcher: a withdrawn request is answered and its place taken by the n
   f.up(0);
   auto a = f.enqueue_rows(4), b = f.enqueue_rows(4), c = f.enqueue_rows(4);
   auto running = f.core0.expect<start_execution>().work;
-  f.client.send(f.subject, withdraw{5, b.value->id(), {errc::deadline_exceeded, "late"}});
+  f.client.send(f.subject, withdraw{b.value->id(), {errc::deadline_exceeded, "late"}});
   expect_failed(b, errc::deadline_exceeded);
-  f.client.send(f.subject, withdraw{5, a.value->id(), {errc::cancelled, "x"}});
+  f.client.send(f.subject, withdraw{a.value->id(), {errc::cancelled, "x"}});
   expect_failed(a, errc::cancelled);
-  f.client.send(f.subject, withdraw{5, 123'456'789, {errc::cancelled, "nobody"}});
+  f.client.send(f.subject, withdraw{123'456'789, {errc::cancelled, "nobody"}});
   f.done(0, running);
   f.finish(0);
   expect_ok(c);
@@ -175,8 +176,9 @@ TEST_CASE("batcher: the removal of a deployment that it does not have is answere
 
 TEST_CASE("batcher: it is not spawned with a bad configuration") {
   fixture f;
-  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{0, 0, 1}}), error);
-  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{2, -1, 4}}), error);
+  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{0, 0, 1}, {}}), error);
+  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{2, -1, 4}, {}}), error);
+  EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{}, 0ms}), error);
 }
 
 TEST_CASE("batcher: its status counts the executions in flight") {

@@ -1,5 +1,7 @@
 #include "coordinator_fixture.hpp"
 
+#include <limits>
+
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
@@ -174,8 +176,8 @@ TEST_CASE("coordinator: a second word about an answered request changes nothing"
   auto r = f.accepted(f.message(1));
   auto id = r->id();
   run(r);
-  f.client.send(f.subject, answered{id, std::make_shared<outcome>(), {}});
-  f.client.send(f.subject, answered{id + 1'000, std::make_shared<outcome>(), {}});
+  f.client.send(f.subject, answered{id, std::make_shared<response>(), {}});
+  f.client.send(f.subject, answered{id + 1'000, std::make_shared<response>(), {}});
   f.expect_answered(1);
   f.client.expect_none();
 }
@@ -233,6 +235,89 @@ TEST_CASE("coordinator: a split size without meaning and cores without work are 
   }
   REQUIRE(f.warnings->sentences().size() == 2);
   EXPECT(contains(f.warnings->sentences()[1], "split_size = 7 has no meaning"));
+}
+
+// -- cancel -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: a cancel of the sender withdraws the request, and the answer says so once") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  f.client.send(f.subject, cancel{1});
+  auto w = f.batcher.expect<withdraw>();
+  EXPECT(w.request_id == r->id());
+  EXPECT(w.reason.code == errc::cancelled);
+  f.client.expect_none();
+  r->refuse(w.reason);
+  f.expect_failed(1, errc::cancelled);
+  f.client.send(f.subject, cancel{1});
+  f.batcher.expect_none();
+  f.client.expect_none();
+}
+
+TEST_CASE("coordinator: nobody cancels another's request, nor one that is not there") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  probe other{f.system};
+  other.send(f.subject, cancel{1});
+  f.client.send(f.subject, cancel{2});
+  caf::anon_send(f.subject, cancel{1});
+  f.batcher.expect_none();
+  run(r);
+  f.expect_answered(1);
+}
+
+TEST_CASE("coordinator: a caller's cancel goes to the batcher behind the request itself") {
+  fixture f;
+  auto r = f.accepted(f.message(1));
+  f.client.send(f.subject, withdraw{r->id(), cancelled_by_caller()});
+  EXPECT(f.batcher.expect<withdraw>().request_id == r->id());
+  run(r);
+  f.expect_answered(1);
+}
+
+// -- what a message carries -------------------------------------------------------------------------------------------
+
+TEST_CASE("coordinator: class, tenant and remaining time of a message are the request's, counted from its receipt") {
+  fixture f;
+  auto m = f.message(1, 4, 100);
+  m.priority = 2;
+  m.tenant = "weather";
+  f.system.advance(5s);
+  auto r = f.accepted(m);
+  EXPECT(r->options().priority == priority::low);
+  EXPECT(r->options().tenant == "weather");
+  REQUIRE(r->options().deadline);
+  EXPECT(*r->options().deadline == f.system.now() + 100ms);
+  run(r);
+  f.expect_answered(1);
+  auto plain = f.accepted(f.message(2));
+  EXPECT(plain->options().priority == priority::normal);
+  EXPECT_FALSE(plain->options().deadline);
+  run(plain);
+  f.expect_answered(2);
+}
+
+TEST_CASE("coordinator: a priority that there is not is refused") {
+  fixture f;
+  auto m = f.message(1);
+  m.priority = 3;
+  f.client.send(f.subject, m);
+  auto answer = f.client.expect<infer_response>();
+  EXPECT(answer.error.code == errc::invalid_argument);
+  EXPECT(contains(answer.error.text, "the priority is 3"));
+}
+
+TEST_CASE("coordinator: the longest time that a stranger can send is no deadline in the past, a negative one is none") {
+  fixture f;
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  std::uint64_t id = 1;
+  for (auto remaining : {most, most / 1'000'000, std::numeric_limits<std::int64_t>::min()}) {
+    auto r = f.accepted(f.message(id, 4, remaining));
+    EXPECT(r->options().deadline.has_value() == (remaining > 0));
+    if (remaining > 0) EXPECT(*r->options().deadline > f.system.now() + 24h);
+    run(r);
+    f.expect_answered(id++);
+  }
 }
 
 // -- the end ----------------------------------------------------------------------------------------------------------

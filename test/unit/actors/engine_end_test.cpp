@@ -154,7 +154,7 @@ TEST_CASE("engine's end: the death of the batcher ends the engine in order, and 
   f.infer(d.coordinator, 1, 12);
   f.client.watch(f.subject.address());
   // A sink that throws inside of the batcher: against the rules, and its end.
-  auto poison = request::admit(request::next_id(), d.target, {{numbered_rows(3)}, 3}, f.gate, [](outcome&&) {
+  auto poison = request::admit(request::next_id(), d.target, {{numbered_rows(3)}, 3}, f.gate, [](response&&) {
                   throw std::runtime_error("poison");
                 }).value();
   caf::anon_send(d.coordinator, configure{true, {}, {}});
@@ -171,7 +171,7 @@ TEST_CASE("engine's end: the death of the batcher ends the engine in order, and 
 TEST_CASE("engine's end: a real system with real lanes goes by itself when all handles are dropped, work open or not") {
   for (int round = 0; round < 20; ++round) {
     auto got = std::make_shared<answers>();
-    auto answer = std::make_shared<std::promise<outcome>>();
+    auto answer = std::make_shared<std::promise<response>>();
     auto future = answer->get_future();
     {
       caf::actor_system_config config;
@@ -184,14 +184,15 @@ TEST_CASE("engine's end: a real system with real lanes goes by itself when all h
       auto gate = settings.gate;
       auto supervisor = spawn_supervisor(system, std::move(settings));
       auto made = std::make_shared<std::promise<deployed>>();
-      deploy m{plus_one_model(4), {}, 0, true, {}, {}, {}, [made](const deployed& d) { made->set_value(d); }};
+      deploy m{plus_one_model(4)};
+      m.reply = [made](const deployed& d) { made->set_value(d); };
       auto ready = made->get_future();
       caf::anon_send(supervisor, std::move(m));
       made.reset();
       REQUIRE(ready.wait_for(60s) == std::future_status::ready);
       auto d = ready.get();
       REQUIRE(d.ok());
-      auto r = request::admit(request::next_id(), d.target, {{numbered_rows(10)}, 10}, gate, [answer](outcome&& o) {
+      auto r = request::admit(request::next_id(), d.target, {{numbered_rows(10)}, 10}, gate, [answer](response&& o) {
                  answer->set_value(std::move(o));
                }).value();
       caf::anon_send(d.coordinator, submission{std::move(r)});

@@ -100,7 +100,7 @@ TEST_CASE("rows that are not contiguous, and rows of another dimension than 0, a
     f.target = deployment_of(model, 1, {0}, 0);
     f.work->batch = 2;
     auto strided = inputs.view({3, 4}).t();  // [4, 3]
-    auto r = request::admit(1, f.target, {{strided}, 4}, std::make_shared<admission>(), [](outcome&&) {}).value();
+    auto r = request::admit(1, f.target, {{strided}, 4}, std::make_shared<admission>(), [](response&&) {}).value();
     r->plan(false, {});
     auto& where = r->add_slot(2, 2, 1);
     f.work->parts.push_back({r, &where, 0, 0});
@@ -112,7 +112,7 @@ TEST_CASE("rows that are not contiguous, and rows of another dimension than 0, a
     f.target = deployment_of(model, 1, {0, 1}, 1);
     f.work->batch = 3;
     auto wide = inputs.view({2, 6});
-    auto r = request::admit(1, f.target, {{wide}, 6}, std::make_shared<admission>(), [](outcome&&) {}).value();
+    auto r = request::admit(1, f.target, {{wide}, 6}, std::make_shared<admission>(), [](response&&) {}).value();
     r->plan(false, {});
     auto& where = r->add_slot(3, 3, 1);
     f.work->parts.push_back({r, &where, 0, 0});
@@ -126,7 +126,7 @@ TEST_CASE("leaves that are no rows go to every execution as they are") {
   fixture f;
   f.target = deployment_of(model, 1, {0});
   f.work->batch = 2;
-  auto r = request::admit(1, f.target, {{at::ones({3, 3}), 2.5, 4}, 3}, std::make_shared<admission>(), [](outcome&&) {})
+  auto r = request::admit(1, f.target, {{at::ones({3, 3}), 2.5, 4}, 3}, std::make_shared<admission>(), [](response&&) {})
                .value();
   r->plan(true, {});
   auto& where = r->add_slot(2, 1, 1);

@@ -5,7 +5,9 @@
 
 #include <ganglion/actors/batcher/formation.hpp>
 
+#include <algorithm>
 #include <map>
+#include <string>
 
 namespace ganglion::test {
 
@@ -16,27 +18,52 @@ struct formation_fixture {
   puppet_lanes lanes;
   std::map<std::size_t, std::vector<execution_ptr>> held;  // by core, oldest first
 
-  explicit formation_fixture(credit_config credits = {}) : queue(credits) {}
+  clock::time_point now;
+
+  explicit formation_fixture(credit_config credits = {}, std::optional<std::chrono::nanoseconds> max_queue_time = {})
+      : queue({credits, max_queue_time}) {}
 
   std::shared_ptr<const deployment> add(std::uint64_t id, std::int64_t batch, std::vector<std::size_t> cores,
-                                        std::optional<std::size_t> num_workers = {}) {
-    auto d = deployment_of_batch(batch, id, std::move(cores));
-    queue.add(d, num_workers);
-    return d;
+                                        std::optional<std::size_t> num_workers = {}, coalescing_options options = {}) {
+    auto d = *deployment_of_batch(batch, id, std::move(cores));
+    d.coalescing = options;
+    auto shared = std::make_shared<const deployment>(std::move(d));
+    queue.add(shared, num_workers);
+    return shared;
   }
   sent_request enqueue(const std::shared_ptr<const deployment>& d, std::int64_t rows,
                        std::optional<std::int64_t> split = {}, bool dynamic = true) {
     auto r = make_request(d, rows, gate);
     r.value->plan(dynamic, split);
-    queue.enqueue(r.value, {});
-    r.value.reset();  // the formation and the lanes alone keep it
+    queue.enqueue(std::exchange(r.value, nullptr), now);  // the formation and the lanes alone keep it
+    return r;
+  }
+  sent_request enqueue(const std::shared_ptr<const deployment>& d, std::int64_t rows, request_options options) {
+    auto r = make_request(d, rows, gate, 0, std::move(options));
+    r.value->plan(true, {});
+    queue.enqueue(std::exchange(r.value, nullptr), now);
     return r;
   }
   /// Binds work to cores for as long as one takes any. Returns how many executions.
   std::size_t pump() {
     std::size_t count = 0;
-    for (; auto next = queue.next({}); ++count) held[next->core].push_back(next->work);
+    queue.advance(now);
+    for (; auto next = queue.next(now); ++count) held[next->core].push_back(next->work);
     return count;
+  }
+  /// Lets time pass, and binds what is due then.
+  std::size_t wait(std::chrono::nanoseconds time) {
+    now += time;
+    return pump();
+  }
+  /// The rows that each request has in an execution, in its order, as `<number of the owner>:<rows>`.
+  static std::string contents(const execution& work, const std::vector<std::uint64_t>& ids) {
+    std::string result;
+    for (const auto& p : work.parts) {
+      auto who = std::find(ids.begin(), ids.end(), p.owner->id()) - ids.begin();
+      result += (result.empty() ? "" : " ") + std::to_string(who) + ":" + std::to_string(p.where->rows());
+    }
+    return result;
   }
   execution_ptr take(std::size_t core, std::size_t place = 0) {
     auto& all = held[core];

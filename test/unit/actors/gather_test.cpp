@@ -22,7 +22,7 @@ namespace {
 
 /// A gather with slots of the given rows, and what it delivered.
 struct fixture {
-  std::vector<outcome> delivered;
+  std::vector<response> delivered;
   std::deque<slot> slots;
   std::optional<gather> all;
 
@@ -35,7 +35,7 @@ struct fixture {
       slots.emplace_back(config.rows, rows, slots.size());
       config.rows += rows;
     }
-    all.emplace(config, [this](outcome&& o) { delivered.push_back(std::move(o)); });
+    all.emplace(config, [this](response&& o) { delivered.push_back(std::move(o)); });
   }
 
   /// Runs a slot to its commit.
@@ -46,7 +46,7 @@ struct fixture {
   /// Commits outputs that are exactly the slot's rows.
   bool commit(std::size_t i, const c10::IValue& outputs) { return commit(i, outputs, 0, slots[i].rows()); }
 
-  const outcome& only() const {
+  const response& only() const {
     REQUIRE(delivered.size() == 1);
     return delivered.front();
   }

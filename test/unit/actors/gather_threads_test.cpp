@@ -26,11 +26,11 @@ void hammer(std::uint32_t seed, bool drops) {
     config.rows += rows;
   }
   std::atomic<int> answers{0};
-  outcome answer;
+  response answer;
   std::atomic<std::size_t> resolved{0}, dropped{0};
   std::atomic<bool> go{false};
   {
-    gather all{config, [&](outcome&& o) {
+    gather all{config, [&](response&& o) {
       answer = std::move(o);
       ++answers;
     }};

@@ -228,7 +228,7 @@ constexpr bool may_leave = ((!caf::allowed_unsafe_message_type<Ts>::value && has
 }  // namespace
 
 TEST_CASE("messages that hold pointers are local only, and the others are not") {
-  static_assert(local_only<submission, configure, answered, deadline_tick, add_deployment, remove_deployment, limit_workers,
+  static_assert(local_only<submission, configure, answered, batcher_tick, add_deployment, remove_deployment, limit_workers,
                            enqueue, withdraw, core_down, executions_done, load_model, unload_model, start_execution,
                            lane_loaded, lane_finished, lane_lost, model_loaded, deployment_removed, restart_core>);
   static_assert(local_only<core_up, deploy, deployed, status_for, drain_ended>);

@@ -5,117 +5,195 @@
 
 using namespace ganglion;
 using namespace ganglion::test;
+using namespace std::chrono_literals;
 
 namespace {
 
 struct fixture {
   std::shared_ptr<const deployment> target = deployment_of_batch(4, 1, {0, 1});
   request_queue queue;
+  clock::time_point now;
 
-  request_ptr push(std::int64_t rows, std::optional<std::int64_t> split = {}) {
-    auto r = make_request(target, rows);
+  explicit fixture(queue_config config = {4, 10ms}) : queue(config) {}
+
+  request_ptr push(std::int64_t rows, request_options options = {}, std::optional<std::int64_t> split = {}) {
+    auto r = make_request(target, rows, std::make_shared<admission>(), 0, std::move(options));
     r.value->plan(true, split);
-    queue.push(r.value, {});
+    queue.push(r.value, now);
     return r.value;
   }
-  std::optional<piece> take(std::size_t core = 0) {
-    auto taken = queue.take([core](const piece& p) -> std::optional<std::size_t> {
-      if (p.bound && *p.bound != core) return std::nullopt;
-      return core;
-    });
-    if (!taken) return std::nullopt;
-    EXPECT(taken->second == core);
-    return taken->first;
+  request_ptr push(std::int64_t rows, std::string tenant, priority p = priority::normal) {
+    request_options options;
+    options.tenant = std::move(tenant);
+    options.priority = p;
+    return push(rows, std::move(options));
   }
+  request_ptr push(std::int64_t rows, priority p) { return push(rows, "", p); }
 };
 
-void expect_rows(const std::optional<piece>& p, const request_ptr& owner, std::int64_t first, std::int64_t rows) {
-  REQUIRE(p);
-  EXPECT(p->owner == owner);
-  EXPECT(p->first_row == first);
-  EXPECT(p->rows == rows);
+struct rows_of_one {
+  request_ptr owner;
+  std::int64_t first, rows;
+};
+
+void expect_pieces(const batch& b, const std::vector<rows_of_one>& wanted) {
+  REQUIRE(b.pieces.size() == wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    NOTE("piece " << i);
+    EXPECT(b.pieces[i].owner == wanted[i].owner);
+    EXPECT(b.pieces[i].first_row == wanted[i].first);
+    EXPECT(b.pieces[i].rows == wanted[i].rows);
+  }
 }
+
+std::optional<std::size_t> core_zero(const batch& b) { return b.bound.value_or(0) == 0 ? std::optional<std::size_t>{0} : std::nullopt; }
 
 }  // namespace
 
-TEST_CASE("chunks go in order of arrival and of rows") {
+TEST_CASE("rows are joined in order of arrival, and a request that does not fit is split") {
   fixture f;
   EXPECT(f.queue.empty());
-  auto a = f.push(6), b = f.push(3);
-  expect_rows(f.take(), a, 0, 4);
-  expect_rows(f.take(), a, 4, 2);
-  expect_rows(f.take(), b, 0, 3);
+  auto a = f.push(3), b = f.push(6), c = f.push(1);
+  EXPECT(f.queue.rows() == 10);
+  expect_pieces(f.queue.take_joined(4), {{a, 0, 3}, {b, 0, 1}});
+  expect_pieces(f.queue.take_joined(4), {{b, 1, 4}});
+  EXPECT(f.queue.front() == b);
+  expect_pieces(f.queue.take_joined(4), {{b, 5, 1}, {c, 0, 1}});
   EXPECT(f.queue.empty());
-  EXPECT_FALSE(f.take());
+  EXPECT(f.queue.front() == nullptr);
 }
 
-TEST_CASE("what nobody takes stays") {
+TEST_CASE("urgent classes go first, and the others fill what is left") {
   fixture f;
-  auto a = f.push(6);
-  int asked = 0;
-  auto nobody = [&](const piece&) -> std::optional<std::size_t> {
-    ++asked;
-    return std::nullopt;
-  };
-  EXPECT_FALSE(f.queue.take(nobody));
-  EXPECT(asked == 1);
-  expect_rows(f.take(), a, 0, 4);
+  auto low = f.push(3, priority::low), normal = f.push(2, priority::normal), high = f.push(1, priority::high);
+  EXPECT(f.queue.most_urgent() == priority::high);
+  EXPECT(f.queue.rows_up_to(priority::high) == 1);
+  EXPECT(f.queue.rows_up_to(priority::normal) == 3);
+  EXPECT(f.queue.count_joinable(10).of_its_class == 1);
+  EXPECT(f.queue.count_joinable(10).of_all == 6);
+  EXPECT(f.queue.count_joinable(4).of_all == 4);
+  expect_pieces(f.queue.take_joined(4), {{high, 0, 1}, {normal, 0, 2}, {low, 0, 1}});
+  EXPECT(f.queue.most_urgent() == priority::low);
+  expect_pieces(f.queue.take_joined(4), {{low, 1, 2}});
 }
 
-TEST_CASE("the rest of a large chunk goes to the core that began it, before anything new") {
+TEST_CASE("what waits for long rises by a class, and one more after as long again") {
   fixture f;
-  auto a = f.push(10, 10), b = f.push(4);
-  expect_rows(f.take(1), a, 0, 4);
-  // Another core passes it by and takes what is next.
-  expect_rows(f.take(0), b, 0, 4);
-  EXPECT_FALSE(f.take(0));
-  auto p = f.take(1);
-  expect_rows(p, a, 4, 4);
-  EXPECT(p->bound == 1u);
-  EXPECT(p->chunk == 0);
-  expect_rows(f.take(1), a, 8, 2);
+  auto low = f.push(1, priority::low);
+  f.now += 9ms;
+  f.queue.age(f.now);
+  EXPECT(f.queue.most_urgent() == priority::low);
+  f.now += 1ms;
+  f.queue.age(f.now);
+  EXPECT(f.queue.most_urgent() == priority::normal);
+  auto normal = f.push(1, priority::normal);
+  EXPECT(f.queue.front() == low);
+  f.now += 10ms;
+  auto high = f.push(1, priority::high);
+  f.queue.age(f.now);
+  EXPECT(f.queue.most_urgent() == priority::high);
+  EXPECT(f.queue.rows_up_to(priority::high) == 3);
+  // Of one tenant by arrival, also among those that rose.
+  expect_pieces(f.queue.take_joined(4), {{low, 0, 1}, {normal, 0, 1}, {high, 0, 1}});
   EXPECT(f.queue.empty());
 }
 
-TEST_CASE("the rest of a chunk whose core went away goes anywhere, and stays where it went") {
-  fixture f;
-  auto a = f.push(12, 12);
-  f.take(1);
-  f.queue.unbind(0);
-  EXPECT_FALSE(f.take(0));
-  f.queue.unbind(1);
-  expect_rows(f.take(0), a, 4, 4);
-  EXPECT_FALSE(f.take(1));
-  expect_rows(f.take(0), a, 8, 4);
+TEST_CASE("without ageing nothing rises") {
+  fixture f{{4, 0ms}};
+  f.push(1, priority::low);
+  f.queue.age(f.now + 24h);
+  EXPECT(f.queue.most_urgent() == priority::low);
 }
 
-TEST_CASE("a retry goes first, with its slot") {
+TEST_CASE("tenants take turns in rows, whatever they send and in whatever pieces") {
   fixture f;
-  auto a = f.push(8);
-  auto& where = a->add_slot(0, 4, 0);
-  f.queue.push_retry({a, 0, 4, 0, {}, {}, &where, 1});
-  auto p = f.take();
-  expect_rows(p, a, 0, 4);
-  EXPECT(p->where == &where);
-  EXPECT(p->avoid == 1u);
-}
-
-TEST_CASE("what is withdrawn is exactly what had not left the queue") {
-  fixture f;
-  auto a = f.push(30, 10), b = f.push(5);
-  f.take(0);  // 4 of a's first chunk: 6 are bound, 20 wait
-  auto& where = a->add_slot(0, 4, 0);
-  f.queue.push_retry({a, 0, 4, 0, {}, {}, &where, 1});
-  EXPECT(f.queue.find(a->id()) == a);
-  std::int64_t slots = 0, rows = 0;
-  for (const auto& w : f.queue.withdraw(a.get())) {
-    EXPECT(w.owner == a);
-    (w.where != nullptr ? slots : rows) += w.rows;
+  for (int i = 0; i < 100; ++i) f.push(1, "many small");
+  f.push(100, "one large");
+  for (int i = 0; i < 10; ++i) f.push(10, "some");
+  std::map<std::string, std::int64_t> rows;
+  for (int i = 0; i < 60; ++i)
+    for (const auto& p : f.queue.take_joined(4).pieces) rows[p.owner->options().tenant] += p.rows;
+  for (const auto& [name, count] : rows) {
+    NOTE(name);
+    EXPECT(count >= 80 - 4);
+    EXPECT(count <= 80 + 4);
   }
-  EXPECT(slots == 4);
-  EXPECT(rows == 26);
-  EXPECT(f.queue.find(a->id()) == nullptr);
-  EXPECT(f.queue.find(b->id()) == b);
-  EXPECT(f.queue.withdraw(nullptr).size() == 1);
+}
+
+TEST_CASE("a tenant that has less than its turn leaves the rest to the others, and earns nothing by waiting") {
+  fixture f;
+  auto a = f.push(1, "a"), b = f.push(9, "b");
+  expect_pieces(f.queue.take_joined(4), {{a, 0, 1}, {b, 0, 3}});
+  auto late = f.push(8, "a");
+  expect_pieces(f.queue.take_joined(4), {{b, 3, 1}, {late, 0, 3}});
+}
+
+TEST_CASE("only what goes with the first row joins it: equal values beside the rows") {
+  auto model = trace(test_modules::scripted("def forward(self, x, k: int):\n  return x + k\n"), {at::zeros({4, 2}), 1},
+                     {auto_cast::none, false});
+  auto target = deployment_of(model, 1, {0});
+  request_queue queue{{4, 0ms}};
+  auto push = [&](std::int64_t rows, std::int64_t k) {
+    auto r = request::admit(request::next_id(), target, {{numbered_rows(rows), k}, rows}, std::make_shared<admission>(), {});
+    (*r)->plan(true, {});
+    queue.push(*r, {});
+    return *r;
+  };
+  auto a = push(1, 1), b = push(1, 2), c = push(2, 1), d = push(3, 2);
+  EXPECT(queue.count_joinable(4).of_all == 3);
+  expect_pieces(queue.take_joined(4), {{a, 0, 1}, {c, 0, 2}});
+  expect_pieces(queue.take_joined(4), {{b, 0, 1}, {d, 0, 3}});
+  EXPECT(queue.empty());
+}
+
+TEST_CASE("a request with chunks of its own joins nobody, and the rest of a large chunk stays on its core") {
+  fixture f;
+  auto a = f.push(10, {}, 10), b = f.push(4);
+  EXPECT_FALSE(a->joinable());
+  EXPECT(f.queue.count_joinable(4).of_all == 4);  // b's, were it the front
+  expect_pieces(f.queue.take_chunk(1), {{a, 0, 4}});
+  EXPECT(f.queue.front() == b);
+  EXPECT_FALSE(f.queue.take_again(core_zero));
+  auto taken = f.queue.take_again([](const batch&) { return std::optional<std::size_t>{1}; });
+  REQUIRE(taken);
+  EXPECT(taken->first.bound == 1u);
+  expect_pieces(taken->first, {{a, 4, 4}});
+  f.queue.unbind(0);
+  EXPECT_FALSE(f.queue.take_again(core_zero));
+  f.queue.unbind(1);
+  taken = f.queue.take_again(core_zero);
+  REQUIRE(taken);
+  expect_pieces(taken->first, {{a, 8, 2}});
+  expect_pieces(f.queue.take_joined(4), {{b, 0, 4}});
+  EXPECT(f.queue.empty());
+}
+
+TEST_CASE("what runs again goes together, and first") {
+  fixture f;
+  auto a = f.push(4), b = f.push(1);
+  auto &first = a->add_slot(0, 2, 0), &second = a->add_slot(2, 2, 1);
+  f.queue.push_again({{{a, 0, 2, 0, &first, true}, {a, 2, 2, 1, &second, true}}, {}, {}, 1});
+  EXPECT(f.queue.most_urgent() == priority::high);
+  auto taken = f.queue.take_again(core_zero);
+  REQUIRE(taken);
+  EXPECT(taken->first.avoid == 1u);
+  EXPECT(taken->first.rows() == 4);
+  EXPECT(taken->first.pieces[1].where == &second);
+}
+
+TEST_CASE("what is withdrawn waits nowhere any more") {
+  fixture f;
+  auto a = f.push(30, {}, 10), b = f.push(5, "b"), c = f.push(1, priority::low);
+  f.queue.take_chunk(0);
+  auto& where = a->add_slot(0, 4, 0);
+  f.queue.push_again({{{a, 0, 4, 0, &where, true}}, {}, {}, 1});
+  f.queue.withdraw(a);
+  EXPECT(f.queue.rows() == 6);
+  EXPECT_FALSE(f.queue.take_again([](const batch&) { return std::optional<std::size_t>{0}; }));
+  f.queue.withdraw(c);
+  f.queue.withdraw(c);
+  f.queue.age(f.now + 24h);
+  EXPECT(f.queue.oldest() == f.now);
+  expect_pieces(f.queue.take_joined(8), {{b, 0, 5}});
   EXPECT(f.queue.empty());
 }

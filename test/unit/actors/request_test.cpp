@@ -39,7 +39,7 @@ TEST_CASE("a request that the gate refuses never calls its sink") {
   fixture f;
   f.gate->close();
   bool called = false;
-  auto refused = request::admit(1, f.target, {{numbered_rows(2)}, 2}, f.gate, [&](outcome&&) { called = true; });
+  auto refused = request::admit(1, f.target, {{numbered_rows(2)}, 2}, f.gate, [&](response&&) { called = true; });
   REQUIRE(refused.has_error());
   EXPECT(refused.error().code == errc::draining);
   EXPECT_FALSE(called);
@@ -126,7 +126,7 @@ TEST_CASE("no rows are answered with empty outputs of the compiled trailing shap
   f.target = deployment_of(model, 1, {0});
   auto got = std::make_shared<answers>();
   auto r = request::admit(1, f.target, {{at::zeros({0, 3, 4}, at::kDouble)}, 0}, f.gate,
-                          [got](outcome&& o) { got->all.push_back(std::move(o)); })
+                          [got](response&& o) { got->all.push_back(std::move(o)); })
                .value();
   r->plan(true, {});
   r->answer_empty();
@@ -142,7 +142,7 @@ TEST_CASE("numbers of requests are unique") { EXPECT(request::next_id() != reque
 TEST_CASE("the sink is let go once it was called") {
   fixture f;
   auto held = std::make_shared<int>(1);
-  auto r = request::admit(1, f.target, {{numbered_rows(1)}, 1}, f.gate, [held](outcome&&) {}).value();
+  auto r = request::admit(1, f.target, {{numbered_rows(1)}, 1}, f.gate, [held](response&&) {}).value();
   EXPECT(held.use_count() == 2);
   r->refuse({errc::cancelled, "x"});
   EXPECT(held.use_count() == 1);

@@ -40,7 +40,7 @@ struct supervisor_fixture {
   }
 
   static deploy wish(const compiled_model& model = plus_one_model(4), std::vector<std::size_t> cores = {}) {
-    return {model, std::move(cores), 0, true, {}, {}, {}, {}};
+    return {model, std::move(cores)};
   }
   /// Deploys and wants it to succeed.
   deployed deploy_model(deploy m = wish()) {

@@ -223,6 +223,7 @@ TEST_CASE("a file that was planted in place of a lock is refused and left as it 
   REQUIRE(taken.has_error());
   EXPECT(taken.error().code == errc::io_failed);
   EXPECT(taken.error().text.find(file.string()) != std::string::npos);
+  EXPECT(taken.error().text.find("; delete it, and it is made anew") != std::string::npos);
   EXPECT(ask(directory, 0) == "io_failed");
   EXPECT_FALSE(fs::exists(scratch.path() / "created"));
   std::ifstream content{precious};
@@ -241,7 +242,9 @@ TEST_CASE("a lock directory that is a link, a file or missing with its parent is
     core_locks locks{scratch.path() / name};
     EXPECT(take(locks, 0) == "io_failed");
   }
-  EXPECT(core_locks{scratch.path() / "link"}.take(0).error().text.find("symbolic link") != std::string::npos);
+  EXPECT(core_locks{scratch.path() / "link"}.take(0).error().text.find("symbolic link; delete it") != std::string::npos);
+  EXPECT(core_locks{scratch.path() / "missing/locks"}.take(0).error().text.find("the folder wants mode 1777") !=
+         std::string::npos);
   EXPECT(fs::is_empty(scratch.path() / "real"));
 }
 

@@ -67,6 +67,14 @@ TEST_CASE("a device id that names no core is refused with its value and the numb
   EXPECT(contains(refusal({1}, 1), "1 NeuronCore is visible"));
 }
 
+TEST_CASE("a number of the command line that no host has is said to be no visible core") {
+  for (const char* item : {"4294967296", "99999999999999999999999", "-1", "7"}) {
+    NOTE(item);
+    EXPECT(contains(refusal({device_id::parse_command_line_item(item)}, 4), "is not a visible core; 4 NeuronCores"));
+  }
+  EXPECT(contains(refusal({device_id{"3"}}, 4), "is neither a core's index nor a name"));
+}
+
 TEST_CASE("a message about a device id stays on one line") {
   EXPECT_FALSE(contains(refusal({"nc:0\n"}, 1), "\n"));
 }

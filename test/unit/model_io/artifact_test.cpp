@@ -8,12 +8,15 @@
 #include <support/scratch_folder.hpp>
 
 #include <ATen/ATen.h>
+#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/csrc/jit/serialization/pickle.h>
 
 #include <fstream>
 #include <sstream>
+
+#include <sys/stat.h>
 
 using namespace ganglion;
 namespace fs = std::filesystem;
@@ -127,7 +130,7 @@ TEST_CASE("a bf16 model that was saved again by plain TorchScript still computes
   EXPECT(model.content_hash() != trace(modules::linear(), {x}, {.tune = false}).content_hash());
   const auto coarse = model.make_replica().run({x}).toTensor(), coarse_again = again.make_replica().run({x}).toTensor();
   const auto fine = modules::linear().forward({x}).toTensor();
-  EXPECT(at::allclose(coarse_again, coarse, 1e-3, 1e-3));
+  EXPECT(at::allclose(coarse_again, coarse, 2e-2, 2e-2));  // without its manifest another recipe may round otherwise
   EXPECT_FALSE(coarse_again.equal(fine));
 }
 
@@ -206,6 +209,35 @@ TEST_CASE("a model with bytes changed is refused or is whole, and never crashes"
   }
 }
 
+TEST_CASE("weights that are shorter than the pickle says are refused with both sizes, and never read past their end") {
+  const scratch_folder folder;
+  const auto refused = [&](const torch::jit::Module& module, const std::string& from, const std::string& to) {
+    module.save((folder / "short.pt").string());
+    patch(folder / "short.pt", from, to);
+    const auto f = failure_of([&] { load_module(folder / "short.pt"); });
+    EXPECT(f.code == errc::model_load_failed);
+    return f.text;
+  };
+  auto module = modules::scripted("def other(self, x):\n  return x\n");
+  // The storage's number of elements, the last of its description, as BININT2: 1000 become 60000.
+  module.register_parameter("weight", at::ones({1000}), false);
+  module.define("def forward(self, x):\n  return x + self.weight\n");
+  EXPECT(contains(refused(module, std::string{"M\xe8\x03tQ", 5}, std::string{"M\x60\xeatQ", 5}),
+                  "its record data/0 has 4000 bytes, but its tensors need 240000"));
+  // A tensor that reaches past its storage: its size stands before its stride.
+  EXPECT(contains(refused(module, std::string{"(M\xe8\x03t", 5}, std::string{"(M\x60\xeat", 5}),
+                  "sizes [60000] with strides [1] at 0 are not within its storage of 4000 bytes"));
+}
+
+TEST_CASE("a pipe is no model file, and nobody waits for its writer") {
+  const scratch_folder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const auto& path : {folder / "pipe", fs::path{"/dev/zero"}}) {
+    EXPECT(contains(load_failure(path).text, "is a device, a pipe or a socket, not a model file"));
+    EXPECT(failure_of([&] { load_module(path); }).code == errc::model_load_failed);
+  }
+}
+
 TEST_CASE("S18: plain TorchScript is refused by load with how to trace it, and read by load_module") {
   const scratch_folder folder;
   const auto path = folder / "plain.pt";
@@ -273,6 +305,32 @@ TEST_CASE("signatures and manifests of other versions, or that do not fit, are r
   EXPECT(contains(with_manifest(R"({"version":2})").text,
                   "has a manifest of version 2, but this Ganglion reads version 1"));
   EXPECT(contains(with_manifest("{").text, "has a manifest that cannot be read"));
+  const auto good = fmt::format(R"({{"version":1,"recipe":"frozen","auto_cast":"none","measurements":{{}},)"
+                                R"("content_hash":"{}","warnings":[]}})",
+                                model.content_hash());
+  const auto with = [&](const std::string& member, const std::string& value, const std::string& said) {
+    auto object = boost::json::parse(good).as_object();
+    if (value.empty())
+      object.erase(member);
+    else
+      object[member] = boost::json::parse(value);
+    const auto f = with_manifest(boost::json::serialize(object));
+    NOTE(f.text);
+    EXPECT(f.code == errc::model_load_failed);
+    EXPECT(contains(f.text, said));
+    EXPECT(contains(f.text, "trace it again"));
+  };
+  EXPECT(with_manifest(good).code == errc::ok);
+  with("recipe", "", "its \"recipe\" is missing");
+  with("recipe", "3", "its \"recipe\" is no string: 3");
+  with("recipe", "\"nope\"", "its recipe \"nope\" is unknown for the auto_cast \"none\"");
+  with("recipe", "\"frozen+bf16\"", "its recipe \"frozen+bf16\" is unknown");
+  with("measurements", "[]", "its \"measurements\" is no object: []");
+  with("warnings", "\"x\"", "its \"warnings\" is no list of strings: \"x\"");
+  const auto other_cast = with_manifest(fmt::format(R"({{"version":1,"recipe":"frozen+bf16","auto_cast":"bf16",)"
+                                                    R"("measurements":{{}},"content_hash":"{}","warnings":[]}})",
+                                                    model.content_hash()));
+  EXPECT(contains(other_cast.text, "has the auto_cast bf16 in its manifest, but none in its signature"));
   const auto other = with_manifest(R"({"version":1,"recipe":"frozen","auto_cast":"none","measurements":{},)"
                                    R"("content_hash":"00","warnings":[]})");
   EXPECT(other.code == errc::model_load_failed);

@@ -5,9 +5,11 @@
 #include <support/modules.hpp>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <atomic>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 using namespace ganglion;
@@ -91,6 +93,36 @@ TEST_CASE("a failing run throws the model's message and the replica goes on work
     EXPECT(message == "AssertionError: a row is marked");
     EXPECT(replica.run({at::zeros({2, 3})}).toTensor().equal(at::ones({2, 3})));
   }
+}
+
+TEST_CASE("a model's own message is kept whole, in one line") {
+  const auto message_of = [](const std::string& raised) {
+    const auto source = fmt::format("def forward(self, x):\n  if bool(torch.any(x > 5)):\n    assert False, {}\n  return x\n", raised);
+    auto replica = trace(modules::scripted(source.c_str()), {at::zeros({2})}, {.tune = false}).make_replica();
+    try {
+      replica.run({at::full({2}, 9.)});
+    } catch (const std::exception& e) {
+      return brief_message(e);
+    }
+    return std::string{"nothing was thrown"};
+  };
+  EXPECT(message_of(R"("first line\nsecond line")") == "AssertionError: first line; second line");
+  EXPECT(message_of(R"("RuntimeError: x\nframe #3: y")") == "AssertionError: RuntimeError: x; frame #3: y");
+  EXPECT(message_of(R"("value at::x is c10::foo")") == "AssertionError: value at::x is c10::foo");
+  EXPECT(message_of(R"("a paragraph\n\nand another")") == "AssertionError: a paragraph");
+}
+
+TEST_CASE("a message of LibTorch's own loses its place in the sources and its stack") {
+  const auto brief = [](const std::string& text) { return brief_message(std::runtime_error{text}); };
+  EXPECT(brief("[enforce fail at inline_container.cc:148] . Couldn't parse the version x as Long Long.") ==
+         "Couldn't parse the version x as Long Long.");
+  EXPECT(brief("false INTERNAL ASSERT FAILED at \"../a.cpp\":3, please report a bug to PyTorch. No such tensor") ==
+         "No such tensor");
+  EXPECT(brief("x INTERNAL ASSERT FAILED at y") == "no message");
+  EXPECT(brief("Unknown type name 'X':\nSerialized   File") == "Unknown type name 'X'");
+  EXPECT(brief("sizes differ\nException raised from f at a.cpp:3 (most recent call first):\nframe #0: c10::f()") ==
+         "sizes differ");
+  EXPECT(brief("") == "no message");
 }
 
 TEST_CASE("a replica may be moved and outlives the handles of its model") {

@@ -110,7 +110,7 @@ TEST_CASE("S23: what does not fit is refused with the expected and the given spe
          "input x has the layout Sparse: make it dense first");
   EXPECT(contains(check(sig, 0, {at::zeros({2, 3, 8, 8}, at::kMeta)}).text, "input x is on meta"));
   EXPECT(contains(check(sig, 0, {3}).text, "x: expected tensor f32[1,3,8,8], but int was given"));
-  EXPECT(check(sig, 0, {}).text == "the model was compiled for 1 inputs (x), but 0 were given");
+  EXPECT(check(sig, 0, {}).text == "the model was compiled for 1 input (x), but 0 were given");
   const auto scalar = tensors({{2}, {}}, {{2}});
   EXPECT(contains(check(scalar, 0, {at::zeros({2}), at::zeros({2})}).text, "f32[]: its size is fixed"));
 }

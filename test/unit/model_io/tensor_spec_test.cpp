@@ -18,7 +18,8 @@ TEST_CASE("each short name of an element type reads back") {
     REQUIRE(dtype.has_value());
     EXPECT(dtype_name(*dtype) == name);
   }
-  EXPECT(dtype_name(at::kComplexFloat) == "ComplexFloat");
+  EXPECT(dtype_name(at::kComplexFloat) == "c64");
+  EXPECT(dtype_name(at::kComplexDouble) == "c128");
 }
 
 TEST_CASE("a specification reads and prints as the same text") {

@@ -33,6 +33,27 @@ TEST_CASE("a whole file replaces the one before, also through a link, and leaves
   EXPECT(folder.file_count() == 3);
 }
 
+TEST_CASE("while a whole file is written there is nothing beside it, for a killed process would leave it") {
+  const scratch_folder folder;
+  const auto written = write_whole_file(folder / "file", [&](std::ostream& out) {
+    out << "half";
+    out.flush();
+    EXPECT(folder.file_count() == 0);
+  });
+  EXPECT(written.has_value());
+  EXPECT(text_of(folder / "file") == "half");
+}
+
+TEST_CASE("a name as long as the file system takes is good, and a longer one is refused when asked") {
+  const scratch_folder folder;
+  const auto longest = folder / std::string(255, 'x'), longer = folder / std::string(256, 'x');
+  REQUIRE(check_whole_file(longest).has_value());
+  REQUIRE(write_whole_file(longest, [&](std::ostream& out) { out << "text"; }).has_value());
+  EXPECT(text_of(longest) == "text");
+  EXPECT(check_whole_file(longer).has_error());
+  EXPECT(folder.file_count() == 1);
+}
+
 TEST_CASE("asking whether a file can be written changes nothing") {
   const scratch_folder folder;
   std::ofstream{folder / "file"} << "before";

@@ -1,16 +1,25 @@
 #pragma once
 
+#include <ganglion/actors/protocol/request_options.hpp>
+#include <ganglion/actors/protocol/response.hpp>
 #include <ganglion/engine/device_id.hpp>
 #include <ganglion/engine/engine.hpp>
 #include <ganglion/model_io/model.hpp>
 
 #include <ATen/core/ivalue.h>
 
+#include <chrono>
+#include <coroutine>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+namespace boost::asio {
+class any_io_executor;
+}
 
 namespace ganglion {
 
@@ -26,7 +35,16 @@ struct data_parallel_options {
   std::optional<std::size_t> num_workers;
   /// Rows a chunk; unset: the compiled batch size (S20).
   std::optional<std::int64_t> split_size;
+  /// How long a batch that is not full may wait for rows of other requests, counted from its oldest row. 0: what waits
+  /// when a core becomes free goes together, and no core waits for more.
+  std::chrono::nanoseconds max_queue_delay{0};
+  /// After each such time a request that waits rises by one priority class, so that none starves; 0: never.
+  std::chrono::nanoseconds ageing{std::chrono::seconds(1)};
+  /// Runs everything on one and the same program, so that the bits of an answer do not depend on what else is there.
+  bool deterministic = false;
 };
+
+class inference;
 
 /// A compiled model replicated on cores: scatters each batch along a dimension, runs the pieces on whichever core is
 /// free, gathers the results in order. What `torch.neuron.DataParallel` was, for C++ and asynchronous.
@@ -54,6 +72,26 @@ class data_parallel {
   /// the engine ends or a core dies.
   std::future<c10::IValue> submit(std::vector<c10::IValue> inputs);
 
+  /// With what a request can carry, and what it took in the answer. Errors besides: `deadline_exceeded`, `cancelled`;
+  /// `shape_mismatch` and `invalid_argument` for output tensors that cannot take the answer.
+  std::future<response> submit(std::vector<c10::IValue> inputs, request_options options);
+  /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`. The
+  /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must not
+  /// block it for long. The object must live until the coroutine was suspended.
+  inference infer(std::vector<c10::IValue> inputs, request_options options);
+  inference infer(std::vector<c10::IValue> inputs);
+  /// Any completion token of Boost.Asio, signature `void(std::exception_ptr, response)`; the exception is a
+  /// `ganglion::error`. See <ganglion/engine/async_infer.hpp>, which defines it.
+  template <class CompletionToken>
+  auto async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token);
+  /// What the others are made of: calls `done` exactly once, with the failure inside of the response. It is called on one
+  /// of the engine's own threads, a core's among them, or inside of this call where the request is refused: it must not
+  /// block and must not throw.
+  void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
+  /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
+  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone is not run.
+  std::function<void(std::function<void()>)> poster() const;
+
   /// Turns dynamic batching off for all calls that come after it; there is no way back (S14). From then on
   /// `input.shape[dim] / len(device_ids)` must be the compiled size exactly (S13).
   void disable_dynamic_batching();
@@ -75,8 +113,41 @@ class data_parallel {
   std::uint64_t id() const;
 
  private:
+  friend boost::asio::any_io_executor completion_executor(const data_parallel& of);
+
   struct impl;
   std::unique_ptr<impl> impl_;
 };
+
+/// An inference that a coroutine awaits, once. See `data_parallel::infer`.
+class [[nodiscard]] inference {
+ public:
+  inference(data_parallel& on, std::vector<c10::IValue> inputs, request_options options)
+      : on_(on), inputs_(std::move(inputs)), options_(std::move(options)) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> caller) {
+    on_.start(std::move(inputs_), std::move(options_), [this, caller, resume = on_.poster()](response&& r) {
+      result_ = std::move(r);
+      resume([caller] { caller.resume(); });
+    });
+  }
+  response await_resume() {
+    if (!result_.ok()) throw error(std::move(result_.error));
+    return std::move(result_);
+  }
+
+ private:
+  data_parallel& on_;
+  std::vector<c10::IValue> inputs_;
+  request_options options_;
+  response result_;
+};
+
+inline inference data_parallel::infer(std::vector<c10::IValue> inputs, request_options options) {
+  return {*this, std::move(inputs), std::move(options)};
+}
+
+inline inference data_parallel::infer(std::vector<c10::IValue> inputs) { return infer(std::move(inputs), request_options{}); }
 
 }  // namespace ganglion

@@ -57,6 +57,9 @@ struct engine_options {
   /// What may wait: beyond it `queue_full`. See `admission_limits`.
   std::int64_t max_queued_rows = 65'536;
   std::int64_t max_queued_bytes = std::int64_t{1} << 30;
+  /// The longest that a request may be expected to wait, by the measured executions, beyond which it is refused with
+  /// `queue_full`; unset: no limit.
+  std::optional<std::chrono::nanoseconds> max_queue_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that

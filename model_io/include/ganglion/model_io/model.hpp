@@ -78,12 +78,13 @@ class compiled_model {
 compiled_model trace(const torch::jit::Module& module, std::vector<c10::IValue> example_inputs,
                      trace_options options = {});
 
-/// Writes the artifact: a TorchScript archive of the source with the signature as an attribute, and a manifest. It is
-/// written beside the target and renamed, so a failed save leaves nothing behind. Errors: `io_failed`.
+/// Writes the artifact: a TorchScript archive of the source with the signature as an attribute, and a manifest. The
+/// file is whole or as it was before. Errors: `io_failed`.
 void save(const compiled_model& model, const std::filesystem::path& path);
 
-/// Reads an artifact and builds its program anew. Errors: `model_load_failed` (missing, empty, truncated, no
-/// TorchScript, a version that LibTorch does not read, never traced, or an operator library that cannot be opened),
+/// Reads an artifact and builds its program anew. Errors: `model_load_failed` (missing, empty, truncated,
+/// damaged, changed since, no TorchScript, a version that LibTorch does not read, never traced, or
+/// an operator library that cannot be opened),
 /// `unsupported_model` (pipeline).
 compiled_model load(const std::filesystem::path& path, load_options options = {});
 

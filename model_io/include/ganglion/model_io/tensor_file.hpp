@@ -13,8 +13,11 @@ namespace ganglion {
 /// Errors: `io_failed` (cannot be read), `invalid_argument` (holds something else).
 expected<c10::IValue> read_tensor_file(const std::filesystem::path& path);
 
-/// Writes a Tensor or a tuple as `torch.load` reads it, or as `.npy` where the path ends so. Tensors are written
-/// compact (a view's storage is not). The file is written beside the target and renamed: it is whole or not there.
+/// Whether `write_tensor_file` writes NumPy's format there: the path ends in `.npy`, in letters of either case.
+bool is_npy_path(const std::filesystem::path& path);
+
+/// Writes a Tensor or a tuple as `torch.load` reads it, or as NumPy's `.npy` where `is_npy_path`. Tensors are written
+/// compact (a view's storage is not). The file is whole or not there.
 /// Errors: `io_failed`; `invalid_argument` for a tuple to `.npy` or a dtype that NumPy lacks.
 expected<void> write_tensor_file(const c10::IValue& value, const std::filesystem::path& path);
 

@@ -20,7 +20,8 @@ struct tensor_spec {
   friend bool operator==(const tensor_spec&, const tensor_spec&) = default;
 };
 
-/// The short name of an element type: f32, f64, f16, bf16, i8, i16, i32, i64, u8, bool; LibTorch's own for the others.
+/// The short name of an element type: f32, f64, f16, bf16, i8, i16, i32, i64, u8, bool; c64 and c128 of the
+/// complex ones, LibTorch's own for the others.
 std::string dtype_name(at::ScalarType dtype);
 
 /// The reverse of `dtype_name`, for the ten short names.

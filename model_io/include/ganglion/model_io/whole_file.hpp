@@ -8,7 +8,8 @@
 
 namespace ganglion {
 
-/// Writes a file beside the target and renames it: the target is whole, or as it was. A link is followed.
+/// Writes a new file and makes it the target: the target is whole, or as it was, and where the file system has files
+/// without a name (O_TMPFILE) a process that is killed leaves nothing beside it. A link is followed.
 /// Errors: `io_failed`, also where the target exists and is no ordinary file, or may not be written to.
 expected<void> write_whole_file(const std::filesystem::path& path,
                                 const std::function<void(std::ostream&)>& write);

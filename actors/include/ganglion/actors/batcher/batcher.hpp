@@ -7,6 +7,8 @@ namespace ganglion {
 
 struct batcher_config {
   credit_config credits;
+  /// The longest that a request may be expected to wait, beyond which it is refused with `queue_full`; unset: no limit.
+  std::optional<std::chrono::nanoseconds> max_queue_time;
 };
 
 /// Checks a configuration. Errors: `invalid_argument`.

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <ganglion/actors/batcher/credits.hpp>
+#include <ganglion/actors/batcher/batch_cover.hpp>
+#include <ganglion/actors/batcher/core_table.hpp>
 #include <ganglion/actors/batcher/request_queue.hpp>
-#include <ganglion/actors/core/execution.hpp>
 
 #include <cstdint>
 #include <map>
@@ -21,14 +21,21 @@ struct assignment {
 /// Decides which rows run next and where: every queue and every core's credit in one plain class, without a clock, a
 /// thread or a mailbox. The batching actor owns one.
 ///
-/// Invariants: an execution is formed only when a core's credit takes it (late binding); none holds more than the
-/// compiled batch; the rows of a request are put into slots exactly once, in order; a chunk of several executions stays
-/// on one core; a deployment has at most its cap of executions in flight; deployments that share cores take turns by
-/// measured seconds; among the cores that accept, the one with the least work is taken; while a request that found the
-/// engine idle is alone, no core gets more than an even share of its executions (S12).
+/// Invariants: an execution is formed only when a core's credit takes it (late binding), and one that is not full only
+/// where nothing of its deployment is in flight; none holds more than the compiled batch; the rows of a request are put
+/// into slots exactly once, in order; a chunk of several executions stays on one core; a deployment has at most its cap
+/// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
+/// seconds; among the cores that accept, the one with the least work is taken; while a request that found the engine idle
+/// is alone, no core gets more than an even share of its executions (S12).
 class formation {
  public:
-  explicit formation(credit_config credits = {}) : credits_(credits) {}
+  struct limits {
+    credit_config credits;
+    /// The longest that a request may be expected to wait; unset: no limit.
+    std::optional<std::chrono::nanoseconds> max_queue_time;
+  };
+
+  explicit formation(limits l = {}) : limits_(l), cores_(l.credits) {}
 
   void add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers);
   /// Takes no more requests for the deployment; what was accepted still runs. Returns false where there is none.
@@ -36,8 +43,8 @@ class formation {
   /// Forgets the closed deployments of which nothing waits or runs any more, and names them.
   std::vector<std::uint64_t> take_closed();
   void set_num_workers(std::uint64_t deployment_id, std::optional<std::size_t> num_workers);
-  /// What an execution of the model is expected to take, before one was measured.
-  void expect_seconds(std::uint64_t model_id, double seconds);
+  /// What an execution of the deployment is expected to take, before one was measured.
+  void expect_seconds(std::uint64_t deployment_id, std::int64_t size, double seconds);
 
   void core_up(std::size_t core);
   /// Takes back what the core held: each part is retried once on another core, or its request fails with `core_lost`.
@@ -45,37 +52,42 @@ class formation {
   void core_down(std::size_t core, bool returns);
 
   /// Queues a planned request, or refuses it: `draining` for an unknown deployment, `core_lost` when all its cores are
-  /// lost, `batch_size_mismatch` (S13).
+  /// lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has passed or is expected to, `queue_full`
+  /// where it is expected to wait for longer than `max_queue_time`.
   void enqueue(request_ptr r, clock::time_point now);
   /// Drops all rows of a request that are not committed, so that it is answered.
-  void cancel(std::uint64_t deployment_id, std::uint64_t request_id, failure f);
+  void cancel(std::uint64_t request_id, failure f);
+  /// Answers what is past its deadline, and lets those rise in class that have waited for long.
+  void advance(clock::time_point now);
 
   /// The next execution that a core takes, if there is one.
   std::optional<assignment> next(clock::time_point now);
-  /// Gives the credit back and deals with what failed.
+  /// When `advance` or `next` will have something to do although nothing else happens; nothing: never.
+  std::optional<clock::time_point> due() const;
+  /// Gives the credit back and deals with what failed: requests that shared an execution which failed are run apart.
   void finished(std::size_t core, const execution_report& report);
   /// Fails everything that waits or runs: the engine ends.
   void fail_all(const failure& f);
 
-  std::size_t executions_in_flight() const;
+  std::size_t executions_in_flight() const { return cores_.in_flight(); }
 
  private:
-  struct core_state {
-    bool up = false;
-    bool lost = false;
-    credit_account account;
-    std::map<std::uint64_t, execution_ptr> in_flight;
-    std::map<std::uint64_t, double> expected;  // seconds that each was taken for
-  };
   struct deployment_state {
     std::shared_ptr<const deployment> target;
     std::optional<std::size_t> num_workers;
     request_queue queue;
+    batch_cover cover;
     std::size_t in_flight = 0;
     double turn = 0;  // seconds that it has had, for taking turns
     bool closing = false;
+    std::optional<clock::time_point> delayed_until;  // of a batch that is not full
   };
-
+  using deadlines = std::multimap<clock::time_point, std::uint64_t>;
+  /// A request that is not known to be answered.
+  struct live_request {
+    request_ptr value;
+    std::optional<deadlines::iterator> deadline;
+  };
   /// The request that found the engine idle, and what each core had of it.
   struct lone_request {
     std::uint64_t id = 0;
@@ -83,28 +95,34 @@ class formation {
     std::map<std::size_t, std::size_t> had;
   };
 
-  using deployments = std::map<std::uint64_t, deployment_state>;
-
-  double expected_seconds(std::uint64_t model_id) const;
-  std::optional<std::size_t> pick_core(const deployment_state& d, const piece& p) const;
+  // formation.cpp: what there is, and what runs next
+  core_wish wish_of(const deployment_state& d, std::int64_t size, bool full, const request* owner) const;
   std::optional<assignment> next_of(deployment_state& d, clock::time_point now);
-  void take_back(const part& p, const execution& work, std::size_t core, deployment_state* d);
-  /// Resolves the rows of a failed request that no lane is committing, wherever they are.
-  void drop_request(const request_ptr& r);
-  void drop_in_flight();
-  static void resolve(const std::vector<request_queue::withdrawn>& rows);
-  bool all_lost(const deployment_state& d) const;
-  void fail_queue(deployment_state& d, const failure& f);
+  std::optional<assignment> next_joined(deployment_state& d, clock::time_point now);
+  assignment bind(deployment_state& d, batch b, std::int64_t size, std::size_t core, clock::time_point now);
   void join_turns(deployment_state& d) const;
-  /// Whether nothing waits or runs; what has run and was not reported counts as nothing.
   bool idle() const;
   void share_evenly(const request& r, const deployment_state& d);
   bool has_its_share(const request& r, std::size_t core) const;
 
-  credit_config credits_;
-  std::map<std::size_t, core_state> cores_;
-  deployments deployments_;
-  std::unordered_map<std::uint64_t, running_mean> seconds_;  // by model
+  // requests.cpp: what is accepted, and what becomes of it
+  std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;
+  /// Seconds until a request of that class would be begun, as expected.
+  double expected_wait(const deployment_state& d, priority p) const;
+  void take_back(const execution_ptr& work, std::size_t core, deployment_state& d);
+  void run_apart(const execution_ptr& work, deployment_state& d);
+  /// Ends a request: fails it and resolves all of its rows that no lane is committing.
+  void end(const request_ptr& r, failure f);
+  void drop(const request_ptr& r);
+  /// Forgets a request that was answered.
+  void forget(const request& r);
+  void fail_all_of(const deployment_state& d, const failure& f);
+
+  limits limits_;
+  core_table cores_;
+  std::map<std::uint64_t, deployment_state> deployments_;
+  std::unordered_map<std::uint64_t, live_request> live_;
+  deadlines deadlines_;
   std::optional<lone_request> lone_;
   std::uint64_t last_execution_ = 0;
 };

@@ -2,71 +2,135 @@
 
 #include <ganglion/actors/coordinator/request.hpp>
 
+#include <array>
 #include <deque>
 #include <functional>
+#include <list>
+#include <map>
+#include <memory>
 #include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace ganglion {
 
-/// Rows of one request that go into the next execution.
+/// Rows of one request that go into an execution.
 struct piece {
   request_ptr owner;
   std::int64_t first_row = 0;
   std::int64_t rows = 0;
   std::size_t chunk = 0;
-  clock::time_point enqueued;
-  /// The core that the rest of its chunk is bound to.
-  std::optional<std::size_t> bound;
-  /// The slot of a retry, and the core that it must not go to again; none the first time.
+  /// The slot of rows that run again; none the first time.
   slot* where = nullptr;
-  std::optional<std::size_t> avoid;
+  /// Whether a core was lost with them once.
+  bool lost_before = false;
 };
 
-/// The rows of one deployment that wait, in order of arrival: requests of which a part is not yet in an execution, the
-/// remainders of chunks that are bound to a core, and slots to be run again.
+/// Pieces that go into one execution together.
+struct batch {
+  std::vector<piece> pieces;
+  clock::time_point enqueued;  ///< when the oldest of them came
+  /// The core that it must go to, and the one that it must not where another is there.
+  std::optional<std::size_t> bound;
+  std::optional<std::size_t> avoid;
+
+  std::int64_t rows() const;
+};
+
+struct queue_config {
+  /// Rows that a tenant takes in its turn.
+  std::int64_t quantum = 1;
+  /// After each such time a request that waits rises by one class; zero: never.
+  std::chrono::nanoseconds ageing{0};
+};
+
+/// The rows of one deployment that wait, in the order in which they go: what runs again, the remainders of chunks that are
+/// bound to a core, then by class, inside a class by deficit round robin over the tenants (in rows), and of one tenant by
+/// arrival.
+///
+/// Rows of requests that may be joined go together: a batch is filled with what goes with its first row, of all tenants
+/// and then of the lower classes, and a request that does not fit is split. Other requests go chunk by chunk.
 class request_queue {
  public:
+  explicit request_queue(queue_config config = {});
+  request_queue(request_queue&&) noexcept;
+  request_queue& operator=(request_queue&&) noexcept;
+  ~request_queue();
+
   void push(request_ptr r, clock::time_point now);
-  void push_retry(piece p) { retries_.push_back(std::move(p)); }
+  /// Rows that were in an execution before: they go first, and together.
+  void push_again(batch b) { again_.push_back(std::move(b)); }
 
   /// Whether nothing waits.
-  bool empty() const { return waiting_.empty() && bound_.empty() && retries_.empty(); }
+  bool empty() const { return rows() == 0 && bound_.empty() && again_.empty(); }
+  /// The rows that wait for their first execution and are not bound to a core: all, or of a class and the more urgent.
+  std::int64_t rows() const { return rows_up_to(priority::low); }
+  std::int64_t rows_up_to(priority p) const;
+  /// The most urgent class of which something waits; what runs again or is bound counts as the most urgent there is.
+  priority most_urgent() const;
 
-  /// The pieces that may go next, in order of preference: retries, remainders of begun chunks, then the next chunk of
-  /// the oldest request. Calls `accept` with each until it returns a core; removes that piece and returns it with the
-  /// core.
-  std::optional<std::pair<piece, std::size_t>> take(
-      const std::function<std::optional<std::size_t>(const piece&)>& accept);
+  /// Lets those rise that have waited for long.
+  void age(clock::time_point now);
 
-  /// Rows that were taken out of the queue without being run: of a slot that was to be run again, or without a slot.
-  struct withdrawn {
-    request_ptr owner;
-    std::int64_t rows;
-    slot* where;
+  /// The oldest of what runs again or is bound, for which `accept` names a core.
+  std::optional<std::pair<batch, std::size_t>> take_again(
+      const std::function<std::optional<std::size_t>(const batch&)>& accept);
+
+  /// The request that is next in order, of which rows wait; null where there is none.
+  request_ptr front() const;
+  /// When the oldest request that waits came. Precondition: `front()`.
+  clock::time_point oldest() const;
+
+  /// The rows that go with the front's, which may be joined: of its class, and of all; counted up to `most`.
+  struct joinable_rows {
+    std::int64_t of_its_class = 0;
+    std::int64_t of_all = 0;
   };
-  /// Takes out what waits of one request, or everything for a null pointer. The caller resolves the rows.
-  std::vector<withdrawn> withdraw(const request* which);
+  joinable_rows count_joinable(std::int64_t most) const;
+  /// Up to `most` rows that go with the front's, which may be joined.
+  batch take_joined(std::int64_t most);
+  /// The begin of the next chunk of the front, which may not be joined: at most a batch. The rest is bound to `core`.
+  batch take_chunk(std::size_t core);
 
-  /// The request of that id, if a part of it waits.
-  request_ptr find(std::uint64_t request_id) const;
-
+  /// Takes out what waits of a request. The caller resolves its rows.
+  void withdraw(const request_ptr& r);
   /// Remainders bound to a core that went away may go anywhere.
   void unbind(std::size_t core);
 
  private:
-  /// A request of which the chunks from `next_chunk` on are not begun.
-  struct entry {
-    request_ptr owner;
-    std::size_t next_chunk = 0;
-    clock::time_point enqueued;
+  struct tenant {
+    std::string name;
+    std::int64_t deficit = 0;
+    std::list<queue_entry> entries;
+  };
+  /// The tenants of one class; the front has its turn.
+  struct level {
+    std::list<tenant> ring;
+    std::unordered_map<std::string, std::list<tenant>::iterator> by_name;
+    std::int64_t rows = 0;
   };
 
-  static piece first_of_chunk(const entry& e);
+  using entries = std::list<queue_entry>;
 
-  std::deque<entry> waiting_;
-  std::deque<piece> bound_;  // what is left of chunks of more rows than a batch
-  std::deque<piece> retries_;
+  /// The most urgent class of which rows wait; `priority_count` where none do.
+  std::size_t first_level() const;
+  /// The entry that is next in order. Precondition: there is one.
+  const queue_entry& first_entry() const;
+  static tenant& tenant_in(level& l, const std::string& name);
+  static void forget_tenant(level& l, tenant& t);
+  void take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into);
+  std::int64_t take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into);
+  void bind_rest(const piece& p, clock::time_point enqueued, std::size_t core);
+  /// Rows of an entry that leave the queue; the entry goes with its last.
+  entries::iterator consume(level& l, tenant& t, entries::iterator e, std::int64_t rows);
+
+  queue_config config_;
+  std::array<level, priority_count> levels_;
+  std::multimap<clock::time_point, queue_entry*> rises_;
+  std::size_t special_ = 0;  // entries that do not join with just anything
+  std::deque<batch> bound_;  // what is left of chunks of more rows than a batch
+  std::deque<batch> again_;
 };
 
 }  // namespace ganglion

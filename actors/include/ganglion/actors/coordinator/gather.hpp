@@ -1,10 +1,11 @@
 #pragma once
 
-#include <ganglion/model_io/error.hpp>
+#include <ganglion/actors/protocol/response.hpp>
 
-#include <ATen/core/ivalue.h>
+#include <ATen/core/Tensor.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -28,7 +29,9 @@ class slot {
   std::size_t chunk() const { return chunk_; }
   std::uint32_t attempt() const { return attempt_of(word_.load(std::memory_order_acquire)); }
   /// Whether its rows are in the answer.
-  bool done() const { return static_cast<phase>(word_.load(std::memory_order_acquire) & 0xffffffffu) == phase::done; }
+  bool done() const { return current() == phase::done; }
+  /// Whether its rows are in the answer or on their way into it.
+  bool is_settled() const { return current() == phase::done || current() == phase::committing; }
 
   // -- the lane's moves; each returns false where the attempt was revoked -----------------------------------------
   bool start(std::uint32_t attempt) { return move(word(attempt, phase::queued), phase::running); }
@@ -46,6 +49,7 @@ class slot {
     return (std::uint64_t{attempt} << 32) | static_cast<std::uint32_t>(p);
   }
   static constexpr std::uint32_t attempt_of(std::uint64_t w) { return static_cast<std::uint32_t>(w >> 32); }
+  phase current() const { return static_cast<phase>(word_.load(std::memory_order_acquire) & 0xffffffffu); }
 
   bool move(std::uint64_t from, phase to);
   bool revoke(phase to);
@@ -56,12 +60,10 @@ class slot {
   std::atomic<std::uint64_t> word_{word(0, phase::queued)};
 };
 
-/// What a request came to: its outputs, or the failure that took their place.
-struct outcome {
-  c10::IValue outputs;
-  failure error;
-
-  bool ok() const { return error.code == errc::ok; }
+/// What a request is told of an execution that it had a part of.
+struct execution_times {
+  std::chrono::steady_clock::time_point started, computed;
+  std::int64_t rows = 0;  ///< that were somebody's
 };
 
 /// How a gather puts rows together.
@@ -75,6 +77,10 @@ struct gather_config {
   /// Per tensor output the dimension along which chunks are joined; -1 for a 0-dimensional one, which becomes a vector
   /// with one element a chunk (S22). Only for `sliced == false`; a slice is always of dimension 0.
   std::vector<std::int64_t> out_axis;
+  /// Tensors to write the answer into, one for each tensor output; empty: they are made.
+  std::vector<at::Tensor> outputs;
+  /// When the request was accepted.
+  std::chrono::steady_clock::time_point accepted;
 };
 
 /// Merges a request's rows into one answer: all or an error, by slot and never in arrival order, exactly once.
@@ -85,7 +91,7 @@ struct gather_config {
 /// only the end of an engine drops requests.
 class gather {
  public:
-  using sink = std::function<void(outcome&&)>;
+  using sink = std::function<void(response&&)>;
 
   gather(gather_config config, sink deliver);
   ~gather();
@@ -96,11 +102,12 @@ class gather {
   /// the slot. `batch` is the number of rows that the execution was given, padding included. Any thread.
   /// Returns false if the slot was revoked; a mismatch fails the whole gather with `gather_mismatch`.
   bool commit(slot& where, std::uint32_t attempt, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch,
-              std::int32_t core);
+              std::int32_t core, const execution_times& times = {});
 
   /// Records a failure; the first one is the request's. Rows are still to be resolved. Any thread.
   void fail(failure f);
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+  bool delivered() const { return delivered_.load(std::memory_order_acquire); }
 
   /// Resolves rows that never reached a lane.
   void drop_rows(std::int64_t rows) { resolve(rows); }
@@ -113,6 +120,8 @@ class gather {
   void resolve(std::int64_t rows);
   void deliver();
   c10::IValue assemble();
+  void add_times(const execution_times& times, std::int64_t batch, std::int32_t core);
+  request_timing timing() const;
   expected<void> write_slice(const slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch);
   expected<void> keep(const slot& where, const c10::IValue& outputs);
   /// Makes the buffers of the answer after the first outputs.
@@ -129,6 +138,8 @@ class gather {
   c10::IValue structure_;                // the first outputs that were committed
   std::vector<c10::IValue> answer_;      // sliced: a buffer a tensor leaf, other leaves as they are
   std::vector<c10::IValue> kept_;        // not sliced: the outputs of each chunk
+  request_timing timing_;
+  std::chrono::steady_clock::time_point begun_, computed_;
 };
 
 }  // namespace ganglion

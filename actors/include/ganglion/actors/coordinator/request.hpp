@@ -3,6 +3,8 @@
 #include <ganglion/actors/batcher/admission.hpp>
 #include <ganglion/actors/coordinator/chunk_plan.hpp>
 #include <ganglion/actors/coordinator/gather.hpp>
+#include <ganglion/actors/protocol/coalescing_options.hpp>
+#include <ganglion/actors/protocol/request_options.hpp>
 #include <ganglion/model_io/model.hpp>
 
 #include <chrono>
@@ -20,7 +22,16 @@ struct deployment {
   scatter_rule rule;
   /// The cores that it may use, as per-process indices in the order given.
   std::vector<std::size_t> cores;
+  coalescing_options coalescing;
 };
+
+/// A request's place in a queue: the queue's own.
+struct queue_entry;
+
+failure cancelled_by_caller();
+
+/// Sentence if the tensors cannot take the answer of a request of so many rows: `shape_mismatch`, `invalid_argument`.
+expected<void> check_outputs(const deployment& target, std::int64_t rows, const std::vector<at::Tensor>& outputs);
 
 /// One inference on its way: the checked inputs, the plan of its chunks and the gather of its answer. Shared by
 /// pointer between the actors and the lanes; never changed by two of them. When the last reference goes, whatever the
@@ -33,11 +44,11 @@ class request {
   /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; the sink is not called then.
   static expected<std::shared_ptr<request>> admit(std::uint64_t id, std::shared_ptr<const deployment> target,
                                                   checked_inputs inputs, std::shared_ptr<admission> gate,
-                                                  gather::sink deliver);
+                                                  gather::sink deliver, request_options options = {});
 
   /// Use `admit`: the gate has counted `row_bytes` for each row, and is told when the request is answered.
   request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
-          std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver);
+          std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver, request_options options);
   ~request();
 
   std::uint64_t id() const { return id_; }
@@ -46,6 +57,12 @@ class request {
   std::int64_t rows() const { return rows_; }
   std::int64_t row_bytes() const { return row_bytes_; }
   const std::vector<c10::IValue>& leaves() const { return leaves_; }
+  const request_options& options() const { return options_; }
+
+  /// Says that nobody waits for it any more, before a message that says so is sent: it may overtake the request. Any
+  /// thread.
+  void mark_cancelled() { cancelled_.store(true, std::memory_order_release); }
+  bool is_cancelled() const { return cancelled_.load(std::memory_order_acquire); }
 
   // -- set once by the coordinator, before any row is queued --------------------------------------------------------
 
@@ -53,6 +70,10 @@ class request {
   void plan(bool dynamic_batching, std::optional<std::int64_t> split_size);
   bool dynamic_batching() const { return dynamic_batching_; }
   const chunk_plan& chunks() const { return *chunks_; }
+  /// Whether its rows may be in one execution with those of other requests, whose `join_key` must be equal then: the
+  /// values that go to every chunk as they are.
+  bool joinable() const { return joinable_; }
+  const std::string& join_key() const { return join_key_; }
   /// Precondition: planned.
   gather& answer() { return *answer_; }
 
@@ -67,9 +88,16 @@ class request {
   slot& add_slot(std::int64_t first_row, std::int64_t rows, std::size_t chunk);
   /// Leaves the queue's count for rows that were put into an execution or dropped.
   void leave_queue(std::int64_t rows);
+  /// The number of slots so far.
+  std::size_t slots() const { return slots_.size(); }
+  /// Resolves all rows that no lane is committing, in slots or not.
+  void drop_all();
+  /// Its place in a queue, while rows of it wait there for their first time.
+  void waiting(queue_entry* place) { place_ = place; }
+  queue_entry* waiting() const { return place_; }
 
  private:
-  void answered(outcome&& result);
+  void answered(response&& result);
 
   std::uint64_t id_;
   std::shared_ptr<const deployment> target_;
@@ -79,7 +107,13 @@ class request {
   std::int64_t waiting_rows_;  // admitted, and not yet in an execution
   std::shared_ptr<admission> admitted_;
   gather::sink deliver_;
+  request_options options_;
+  clock::time_point accepted_ = clock::now();
+  std::atomic<bool> cancelled_{false};
   bool dynamic_batching_ = true;
+  bool joinable_ = false;
+  std::string join_key_;
+  queue_entry* place_ = nullptr;
   std::optional<chunk_plan> chunks_;
   std::deque<slot> slots_;
   std::optional<gather> answer_;

@@ -15,6 +15,7 @@ struct part {
   slot* where;            ///< one of the owner's slots
   std::uint32_t attempt;  ///< the attempt that this execution is
   std::int64_t offset;    ///< the first of its rows inside the execution
+  bool lost_before = false;  ///< whether a core was lost with them once
 };
 
 /// At most one compiled batch of rows of one or several requests, padded if need be: the only unit that goes to a core.

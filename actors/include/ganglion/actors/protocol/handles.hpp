@@ -31,14 +31,14 @@ struct core_up {
 using batcher_actor =
     caf::typed_actor<caf::reacts_to<add_deployment>, caf::replies_to<remove_deployment>::with<deployment_removed>,
                      caf::reacts_to<limit_workers>, caf::reacts_to<enqueue>, caf::reacts_to<withdraw>,
-                     caf::reacts_to<core_up>, caf::reacts_to<core_down>, caf::reacts_to<executions_done>>::
-        extend_with<status_role>;
+                     caf::reacts_to<core_up>, caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
+                     caf::reacts_to<batcher_tick>>::extend_with<status_role>;
 
 /// The face of one deployment: what its clients talk to.
 using coordinator_actor =
     caf::typed_actor<caf::replies_to<infer_request>::with<infer_response>, caf::reacts_to<cancel>,
-                     caf::reacts_to<submission>, caf::reacts_to<configure>, caf::reacts_to<answered>,
-                     caf::reacts_to<deadline_tick>>::extend_with<status_role>::extend_with<drain_role>;
+                     caf::reacts_to<submission>, caf::reacts_to<withdraw>, caf::reacts_to<configure>,
+                     caf::reacts_to<answered>>::extend_with<status_role>::extend_with<drain_role>;
 
 /// The answer to `deploy`: a coordinator, or why not.
 struct deployed {
@@ -58,6 +58,7 @@ struct deploy {
   bool dynamic_batching = true;
   std::optional<std::size_t> num_workers;
   std::optional<std::int64_t> split_size;
+  coalescing_options coalescing;
   std::shared_ptr<warning_log> warnings;
   /// Called with the answer too, for who is no actor.
   std::function<void(const deployed&)> reply;

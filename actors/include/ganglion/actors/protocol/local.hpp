@@ -29,13 +29,8 @@ struct configure {
 /// A request that came by message was answered.
 struct answered {
   std::uint64_t request_id = 0;
-  std::shared_ptr<outcome> result;
+  std::shared_ptr<response> result;
   caf::strong_actor_ptr receiver;  ///< see `tell`
-};
-
-/// The time of the oldest deadline has come. Only the tick of the current generation counts.
-struct deadline_tick {
-  std::uint64_t generation = 0;
 };
 
 // -- to the batcher --------------------------------------------------------------------------------------------------
@@ -59,17 +54,23 @@ struct enqueue {
   request_ptr value;
 };
 
-/// Ends a request with a failure: the rows that no lane is committing are dropped.
+/// Ends a request with a failure: the rows that no lane is committing are dropped. Also to the coordinator, which passes
+/// it on behind the request itself.
 struct withdraw {
-  std::uint64_t deployment_id = 0;
   std::uint64_t request_id = 0;
   failure reason;
+  caf::strong_actor_ptr receiver;  ///< see `tell`
 };
 
 struct core_down {
   std::size_t index = 0;
   /// False: the core is given up until `core_up`, and what only it could run fails.
   bool returns = true;
+};
+
+/// A deadline has passed or a batch has waited for long enough. Only the tick of the current generation counts.
+struct batcher_tick {
+  std::uint64_t generation = 0;
 };
 
 /// A core returns credits.
@@ -132,13 +133,13 @@ struct restart_core {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::configure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::answered)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deadline_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::add_deployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::remove_deployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::limit_workers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::enqueue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::withdraw)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::core_down)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::batcher_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::executions_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::load_model)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::unload_model)

@@ -76,11 +76,13 @@ struct infer_request {
   std::uint64_t id = 0;
   model_reference model;
   value_message inputs;
-  /// Carried for whoever schedules or traces; requests are served in order of arrival.
+  /// See `request_options`; a priority is 0 for high, 1 for normal, 2 for low.
   std::string tenant;
-  std::uint8_t priority = 0;
+  std::uint8_t priority = 1;
+  /// Comes back with the answer.
   std::string trace_id;
-  /// The time left for it, never a clock's reading; 0: no limit. When it has passed, the answer is `deadline_exceeded`.
+  /// The time left for it, never a clock's reading; 0: no limit. When it has passed, or where it cannot be met, the answer
+  /// is `deadline_exceeded`.
   std::int64_t remaining_ms = 0;
 };
 

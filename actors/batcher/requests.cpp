@@ -1,0 +1,204 @@
+#include <ganglion/actors/batcher/formation.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ganglion {
+
+namespace {
+
+failure lost(std::string_view why, const slot& where, std::size_t core) {
+  return {errc::core_lost,
+          fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again", core, where.first_row(),
+                      where.first_row() + where.rows() - 1, why),
+          where.first_row(), where.first_row() + where.rows(), static_cast<std::int32_t>(core)};
+}
+
+const failure all_cores_lost{errc::core_lost,
+                             "all cores of this model are lost and none has come back: try again later"};
+
+double milliseconds(std::chrono::nanoseconds t) { return std::chrono::duration<double, std::milli>(t).count(); }
+
+std::chrono::nanoseconds nanoseconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
+}
+
+failure past_deadline() {
+  return {errc::deadline_exceeded, "the deadline of the request has passed: give it more time, or send it earlier"};
+}
+
+}  // namespace
+
+// -- what is accepted -------------------------------------------------------------------------------------------------
+
+double formation::expected_wait(const deployment_state& d, priority p) const {
+  double seconds = cores_.measured_in_flight(d.target->cores);
+  for (const auto& [id, other] : deployments_) seconds += other.cover.cost(other.queue.rows_up_to(p));
+  return seconds / static_cast<double>(std::max<std::size_t>(1, cores_.count_up(d.target->cores)));
+}
+
+std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
+  if (r.is_cancelled()) return cancelled_by_caller();
+  if (!r.dynamic_batching()) {
+    const auto& rule = r.target().rule;
+    auto fits = check_compile_batch(r.rows(), r.target().cores.size(), rule.compiled_size, rule.dim);
+    if (!fits) return fits.error();
+  }
+  if (cores_.all_lost(d.target->cores)) return all_cores_lost;
+  const auto& deadline = r.options().deadline;
+  if (!deadline && !limits_.max_queue_time) return std::nullopt;
+  auto wait = nanoseconds(expected_wait(d, r.options().priority));
+  if (deadline) {
+    if (*deadline <= now) return past_deadline();
+    auto executions = static_cast<double>(r.chunks().executions());
+    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.target->cores)), 1, executions);
+    auto needed = wait + nanoseconds(d.cover.cost(r.rows()) / at_once);
+    if (now + needed > *deadline)
+      return failure{errc::deadline_exceeded,
+                     fmt::format("the request has {:.3g} ms left, but {:.3g} ms of waiting and execution are expected: give it "
+                                 "more time, or send less",
+                                 milliseconds(*deadline - now), milliseconds(needed))};
+  }
+  if (limits_.max_queue_time && wait > *limits_.max_queue_time)
+    return failure{errc::queue_full, fmt::format("a wait of {:.3g} ms is expected, which passes max_queue_time = {:.3g} ms: try "
+                                                 "again later",
+                                                 milliseconds(wait), milliseconds(*limits_.max_queue_time))};
+  return std::nullopt;
+}
+
+void formation::enqueue(request_ptr r, clock::time_point now) {
+  auto found = deployments_.find(r->target().id);
+  if (found == deployments_.end() || found->second.closing) {
+    r->refuse({errc::draining, "the model was removed from the engine before the request came"});
+    return;
+  }
+  auto& d = found->second;
+  if (auto why_not = refusal(*r, d, now)) {
+    r->refuse(std::move(*why_not));
+    return;
+  }
+  lone_.reset();
+  if (idle()) share_evenly(*r, d);
+  if (d.queue.empty()) join_turns(d);
+  auto& live = live_[r->id()];
+  live.value = r;
+  if (r->options().deadline) live.deadline = deadlines_.emplace(*r->options().deadline, r->id());
+  d.queue.push(std::move(r), now);
+}
+
+// -- how it ends ------------------------------------------------------------------------------------------------------
+
+void formation::cancel(std::uint64_t request_id, failure f) {
+  if (auto found = live_.find(request_id); found != live_.end()) end(request_ptr{found->second.value}, std::move(f));
+}
+
+void formation::advance(clock::time_point now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    auto id = deadlines_.begin()->second;
+    live_.at(id).deadline.reset();
+    deadlines_.erase(deadlines_.begin());
+    end(request_ptr{live_.at(id).value}, past_deadline());
+  }
+  for (auto& [id, d] : deployments_) d.queue.age(now);
+}
+
+void formation::end(const request_ptr& r, failure f) {
+  r->answer().fail(std::move(f));
+  drop(r);
+}
+
+void formation::drop(const request_ptr& r) {
+  if (auto found = deployments_.find(r->target().id); found != deployments_.end()) found->second.queue.withdraw(r);
+  r->drop_all();
+  forget(*r);
+}
+
+void formation::forget(const request& r) {
+  auto node = live_.extract(r.id());
+  if (node && node.mapped().deadline) deadlines_.erase(*node.mapped().deadline);
+}
+
+void formation::fail_all_of(const deployment_state& d, const failure& f) {
+  std::vector<request_ptr> all;
+  for (const auto& [id, live] : live_)
+    if (live.value->target().id == d.target->id) all.push_back(live.value);
+  for (const auto& r : all) end(r, f);
+}
+
+void formation::fail_all(const failure& f) {
+  for (const auto& [id, d] : deployments_) fail_all_of(d, f);
+}
+
+// -- executions that ended ----------------------------------------------------------------------------------------------
+
+void formation::finished(std::size_t core, const execution_report& report) {
+  auto held = cores_.take(core, report.work->id);
+  if (!held) return;  // taken back when its core went down
+  auto& [work, expected] = *held;
+  auto& d = deployments_.at(work->deployment_id);
+  --d.in_flight;
+  if (report.ran) {
+    d.turn += report.compute_seconds() - expected;
+    d.cover.measured(work->batch, report.compute_seconds());
+  }
+  bool shared = std::any_of(work->parts.begin(), work->parts.end(),
+                            [&work = work](const part& p) { return p.owner != work->parts.front().owner; });
+  if (report.error.code != errc::ok && shared) run_apart(work, d);
+  for (const auto& p : work->parts) {
+    if (report.error.code != errc::ok && !shared) p.owner->answer().fail(report.error);
+    // One chunk that failed, or could not be gathered, ends its whole request (S24) and nobody else's.
+    if (p.owner->answer().failed())
+      drop(p.owner);
+    else if (p.owner->answer().delivered())
+      forget(*p.owner);
+  }
+}
+
+void formation::run_apart(const execution_ptr& work, deployment_state& d) {
+  // By halves, so that many innocent neighbours of one bad request run few times.
+  auto half = work->parts.size() / 2;
+  batch halves[2];
+  for (std::size_t i = 0; i < work->parts.size(); ++i) {
+    const auto& p = work->parts[i];
+    if (p.owner->answer().failed() || !p.where->retry()) continue;
+    halves[i < half ? 0 : 1].pieces.push_back(
+        {p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, p.lost_before});
+  }
+  for (auto& b : halves) {
+    b.enqueued = work->enqueued;
+    if (!b.pieces.empty()) d.queue.push_again(std::move(b));
+  }
+}
+
+void formation::core_down(std::size_t core, bool returns) {
+  lone_.reset();
+  for (auto& [id, d] : deployments_) d.queue.unbind(core);
+  for (const auto& work : cores_.down(core, returns)) {
+    auto& d = deployments_.at(work->deployment_id);
+    --d.in_flight;
+    take_back(work, core, d);
+  }
+  for (auto& [id, d] : deployments_)
+    if (cores_.all_lost(d.target->cores)) fail_all_of(d, all_cores_lost);
+}
+
+void formation::take_back(const execution_ptr& work, std::size_t core, deployment_state& d) {
+  bool elsewhere = cores_.any_up_beside(d.target->cores, core);
+  batch again{{}, work->enqueued, {}, core};
+  for (const auto& p : work->parts) {
+    if (p.owner->answer().failed()) continue;
+    if (elsewhere && !p.lost_before) {
+      if (p.where->retry())
+        again.pieces.push_back({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, true});
+      continue;
+    }
+    // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
+    if (p.where->is_settled()) continue;
+    end(p.owner, lost(p.lost_before ? "after they had been tried once before" : "and no other core can take them", *p.where,
+                      core));
+  }
+  if (!again.pieces.empty()) d.queue.push_again(std::move(again));
+}
+
+}  // namespace ganglion

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <ganglion/engine/data_parallel.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+namespace ganglion {
+
+/// The engine's completion thread (`ganglion-done`) as an executor: where handlers without an executor of their own are
+/// called. Valid for as long as the engine or one of its data_parallels lives.
+boost::asio::any_io_executor completion_executor(const data_parallel& of);
+
+namespace detail {
+
+using inference_signature = void(std::exception_ptr, response);
+
+/// An inference on its way to a handler of Asio's.
+template <class Handler>
+struct asio_inference {
+  using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
+  using work_type = std::decay_t<decltype(boost::asio::prefer(
+      std::declval<executor_type>(), boost::asio::execution::outstanding_work.tracked))>;
+  using slot_type = boost::asio::associated_cancellation_slot_t<Handler>;
+
+  asio_inference(Handler h, const executor_type& executor)
+      : handler(std::move(h)),
+        work(boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)),
+        slot(boost::asio::get_associated_cancellation_slot(handler)) {}
+
+  Handler handler;
+  work_type work;
+  slot_type slot;
+  std::stop_source source;
+  /// The stop token of the request's options, where both ways to cancel are used.
+  std::optional<std::stop_callback<std::function<void()>>> other;
+  response result;
+};
+
+template <class Handler>
+void complete(std::shared_ptr<asio_inference<Handler>> op) {
+  auto executor = op->work;
+  auto allocator = boost::asio::get_associated_allocator(op->handler);
+  boost::asio::post(executor, boost::asio::bind_allocator(allocator, [op = std::move(op)]() mutable {
+                      if (op->slot.is_connected()) op->slot.clear();
+                      op->other.reset();
+                      auto handler = std::move(op->handler);
+                      auto result = std::move(op->result);
+                      auto work = std::move(op->work);
+                      op.reset();  // its memory is the handler's to use again
+                      std::exception_ptr failed;
+                      if (!result.ok()) failed = std::make_exception_ptr(error(result.error));
+                      std::move(handler)(std::move(failed), std::move(result));
+                    }));
+}
+
+template <class Handler>
+void launch(data_parallel& on, Handler handler, std::vector<c10::IValue> inputs, request_options options) {
+  auto executor = boost::asio::get_associated_executor(handler, completion_executor(on));
+  auto allocator = boost::asio::get_associated_allocator(handler);
+  auto op = std::allocate_shared<asio_inference<Handler>>(allocator, std::move(handler), executor);
+  if (op->slot.is_connected()) {
+    auto source = op->source;
+    op->slot.assign([source](boost::asio::cancellation_type type) mutable {
+      if (type != boost::asio::cancellation_type::none) source.request_stop();
+    });
+    if (options.stop.stop_possible()) op->other.emplace(options.stop, [source]() mutable { source.request_stop(); });
+    options.stop = source.get_token();
+  }
+  on.start(std::move(inputs), std::move(options), [op](response&& result) {
+    op->result = std::move(result);
+    complete(op);
+  });
+}
+
+}  // namespace detail
+
+/// Runs forward(inputs...) data-parallel and completes with the answer. Never inline: the handler is posted to its
+/// associated executor, with its associated allocator, or else called on the engine's completion thread; until then its
+/// executor has outstanding work. Its cancellation slot takes the request back, as the stop token of the options does.
+/// What it throws goes to whoever runs its executor (on the completion thread: to the log), never to a core.
+/// The object must live until the operation was started; the answer may come after it is gone.
+/// In a coroutine give inputs and options by name: g++ 12 destroys braced temporaries inside of `co_await` twice.
+template <class CompletionToken>
+auto data_parallel::async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token) {
+  return boost::asio::async_initiate<CompletionToken, detail::inference_signature>(
+      [this](auto handler, std::vector<c10::IValue> given, request_options with) {
+        detail::launch(*this, std::move(handler), std::move(given), std::move(with));
+      },
+      token, std::move(inputs), std::move(options));
+}
+
+}  // namespace ganglion

@@ -1,0 +1,46 @@
+#include "completions.hpp"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <thread>
+
+namespace ganglion {
+
+/// Shared with its thread, which may outlive the object where a handler held the last reference to the engine.
+struct completions::worker {
+  boost::asio::io_context context{1};
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard{context.get_executor()};
+  std::thread thread;
+};
+
+completions::~completions() {
+  if (!worker_) return;
+  worker_->guard.reset();
+  if (worker_->thread.get_id() == std::this_thread::get_id())
+    worker_->thread.detach();
+  else
+    worker_->thread.join();
+}
+
+boost::asio::io_context::executor_type completions::executor() {
+  std::call_once(started_, [this] {
+    worker_ = std::make_shared<worker>();
+    worker_->thread = std::thread([w = worker_, log = log_] {
+      pthread_setname_np(pthread_self(), "ganglion-done");
+      for (;;) {
+        try {
+          w->context.run();
+          return;
+        } catch (const std::exception& e) {
+          log(fmt::format("a completion handler threw: {}", e.what()));
+        } catch (...) {
+          log("a completion handler threw something that is no exception type of the standard");
+        }
+      }
+    });
+  });
+  return worker_->context.get_executor();
+}
+
+}  // namespace ganglion

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace ganglion {
+
+/// The thread on which the user's handlers and coroutines go on where they name no executor: one an engine, made when it
+/// is first needed, named `ganglion-done`. What they throw goes to `log` and harms nobody.
+class completions {
+ public:
+  explicit completions(std::function<void(std::string_view)> log) : log_(std::move(log)) {}
+  /// Runs what was posted, then ends; does not wait where it is called on the thread itself.
+  ~completions();
+  completions(const completions&) = delete;
+  completions& operator=(const completions&) = delete;
+
+  boost::asio::io_context::executor_type executor();
+
+ private:
+  struct worker;
+
+  std::function<void(std::string_view)> log_;
+  std::once_flag started_;
+  std::shared_ptr<worker> worker_;
+};
+
+}  // namespace ganglion
