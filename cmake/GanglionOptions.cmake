@@ -1,6 +1,7 @@
 # What can be chosen from outside. Included by another project (add_subdirectory), only the libraries are built.
 option(GANGLION_BUILD_TOOLS "Build the ganglion command" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_BUILD_PYTHON "Build the Python packages torch_neuron and torch_neuronx" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
