@@ -3,11 +3,12 @@
 
     run.py [--weights FILE] EXAMPLE.py
 
-The examples stand here as they do on that page. They ask for ResNet-50 with weights from the internet (pretrained=True), and for
-four NeuronCores. So that they run anywhere:
+The examples stand here as they do on that page. They ask for ResNet-50 with weights from the internet
+(pretrained=True), and for four NeuronCores. So that they run anywhere:
 
---weights FILE  the weights that pretrained=True stands for: a state dict as torchvision publishes it. Without it they are drawn at
-                random, always the same ones; the scores mean nothing then, but they can be compared.
+--weights FILE  the weights that pretrained=True stands for: a state dict as torchvision publishes it. Without
+                it they are drawn at random, always the same ones; the scores mean nothing then, but they can
+                be compared.
 GANGLION_HOST_CORES is set to 4 where the environment says nothing of cores.
 """
 
@@ -54,8 +55,11 @@ def check(names):
         return f"the answer is {list(output.shape)}, but the module's own is {list(wanted.shape)}"
     largest = (output - wanted).abs().max().item()
     tolerance = 1e-4 * max(1.0, wanted.abs().max().item())
-    print(f"{list(output.shape)} on cores {names['model_parallel'].device_ids}: largest difference from the module run alone "
-          f"{largest:.1e}, tolerance {tolerance:.1e}")
+    cores = names["model_parallel"].device_ids
+    print(
+        f"{list(output.shape)} on cores {cores}: largest difference from the module run alone {largest:.1e}, "
+        f"tolerance {tolerance:.1e}"
+    )
     return None if largest <= tolerance else "the answer differs from that of the module run alone"
 
 

@@ -10,8 +10,8 @@
 
 namespace ganglion::python {
 
-/// Tells Python's futures the answers of requests that nobody waits for, from one thread of its own: the engine's threads
-/// never wait for the GIL. Never destroyed.
+/// Tells Python's futures the answers of requests that nobody waits for, from one thread of its own: the
+/// engine's threads never wait for the GIL. Never destroyed.
 class completions {
  public:
   static completions& process_wide();

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::chrono::seconds drain_bound{5};
 
-/// The engine logs on threads of its own, which must not wait for the GIL: what it said waits here for a call.
+/// The engine logs on threads of its own, which must not wait for the GIL: what it said waits here for a
+/// call.
 class log_box {
  public:
   void put(log_level level, std::string_view sentence) {

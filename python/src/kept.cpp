@@ -10,8 +10,8 @@ namespace ganglion::python {
 
 namespace {
 
-/// What the engine has given back and Python has not yet let go of. Threads of the engine put in, and never wait for
-/// the GIL.
+/// What the engine has given back and Python has not yet let go of. Threads of the engine put in, and never
+/// wait for the GIL.
 class shelf {
  public:
   void put(at::Tensor tensor) noexcept {

@@ -25,10 +25,11 @@ std::atomic<pid_t> maker{0};
 
 void require_usable() {
   if (forked.load(std::memory_order_relaxed))
-    throw error(errc::core_unavailable,
-                fmt::format("the cores belong to process {}, and this is its fork {}: an engine does not survive a fork. Use "
-                            "multiprocessing's \"spawn\" method, or make the first DataParallel after the fork",
-                            maker.load(), ::getpid()));
+    throw error(
+        errc::core_unavailable,
+        fmt::format("the cores belong to process {}, and this is its fork {}: an engine does not survive a fork. Use "
+                    "multiprocessing's \"spawn\" method, or make the first DataParallel after the fork",
+                    maker.load(), ::getpid()));
   if (closed.load(std::memory_order_relaxed))
     throw error(errc::draining, "the interpreter is ending: no more calls are taken");
 }
@@ -43,8 +44,7 @@ void close_to_threads() {
   if (forked) return;  // here are no other threads
   closed = true;
   // Who is past the question below has the GIL soon, since the caller lets go of it here.
-  Py_BEGIN_ALLOW_THREADS
-  while (entering != 0) std::this_thread::yield();
+  Py_BEGIN_ALLOW_THREADS while (entering != 0) std::this_thread::yield();
   Py_END_ALLOW_THREADS
 }
 

@@ -5,20 +5,20 @@
 /// When the engine may be used, and when its threads may touch Python.
 namespace ganglion::python {
 
-/// Refuses what cannot work: in a fork of the process that made the engine, and once the interpreter is ending. Every
-/// entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`.
+/// Refuses what cannot work: in a fork of the process that made the engine, and once the interpreter is
+/// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`.
 void require_usable();
 
-/// Whether what holds a part of the engine is left alone rather than destroyed: in a forked child, whose engine has no
-/// threads, and once the interpreter is ending.
+/// Whether what holds a part of the engine is left alone rather than destroyed: in a forked child, whose
+/// engine has no threads, and once the interpreter is ending.
 bool must_leak() noexcept;
 
 /// Told by the host: the engine was made by this process; this process is a fork of the one that made it.
 void engine_was_made() noexcept;
 void engine_was_left_behind() noexcept;
 
-/// Closes Python to all threads but the caller's: those that come back from waiting stay where they are for the rest of
-/// the process. Returns when none of them is on its way. The caller holds the GIL.
+/// Closes Python to all threads but the caller's: those that come back from waiting stay where they are for
+/// the rest of the process. Returns when none of them is on its way. The caller holds the GIL.
 void close_to_threads();
 
 /// Waits for permission to take the GIL. Never returns once Python is closed.
@@ -30,8 +30,8 @@ class entry {
   entry& operator=(const entry&) = delete;
 };
 
-/// Lets other Python threads run while this object lives. Where the interpreter ends meanwhile, the thread never comes back:
-/// Python would end it by unwinding through our frames.
+/// Lets other Python threads run while this object lives. Where the interpreter ends meanwhile, the thread
+/// never comes back: Python would end it by unwinding through our frames.
 class without_gil {
  public:
   without_gil() : saved_(PyEval_SaveThread()) {}

@@ -42,8 +42,7 @@ std::vector<std::string> texts(const std::vector<tensor_spec>& specs) {
 
 void bind_models(py::module_& m) {
   py::class_<compiled_model>(m, "CompiledModel")
-      .def_property_readonly("argument_names",
-                             [](const compiled_model& c) { return c.signature().argument_names; })
+      .def_property_readonly("argument_names", [](const compiled_model& c) { return c.signature().argument_names; })
       .def_property_readonly("inputs", [](const compiled_model& c) { return texts(c.inputs()); })
       .def_property_readonly("outputs", [](const compiled_model& c) { return texts(c.outputs()); })
       .def_property_readonly("recipe", &compiled_model::recipe)

@@ -8,7 +8,8 @@ namespace py = pybind11;
 
 namespace {
 
-/// Registered with Python's atexit. What is in flight gets a few seconds; then no thread of ours touches Python any more.
+/// Registered with Python's atexit. What is in flight gets a few seconds; then no thread of ours touches
+/// Python any more.
 void end() {
   using namespace ganglion::python;
   drain_host();

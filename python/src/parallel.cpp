@@ -48,13 +48,14 @@ std::vector<device_id> device_ids_from(const py::object& given) {
 
 std::size_t checked_workers(std::int64_t n) {
   if (n < 0)
-    throw error(errc::invalid_argument,
-                fmt::format("num_workers is {}, but at least 1 execution must be in flight: give a positive number", n));
+    throw error(
+        errc::invalid_argument,
+        fmt::format("num_workers is {}, but at least 1 execution must be in flight: give a positive number", n));
   return static_cast<std::size_t>(n);
 }
 
-/// Waits with the GIL let go. A signal's handler that raises, as Ctrl-C's does, ends the wait and not the engine: the request
-/// runs to its end unheard.
+/// Waits with the GIL let go. A signal's handler that raises, as Ctrl-C's does, ends the wait and not the
+/// engine: the request runs to its end unheard.
 void wait(const std::future<c10::IValue>& future) {
   for (;;) {
     {

@@ -12,9 +12,9 @@ namespace ganglion::python {
 namespace {
 
 py::dict core_as_dict(const core_info& place, const core_status& counted) {
-  return py::dict("index"_a = place.index, "global_index"_a = place.global, "chip"_a = place.chip, "core"_a = place.core,
-                  "up"_a = counted.up, "restarts"_a = counted.restarts, "executions"_a = counted.executions,
-                  "rows"_a = counted.rows, "padding_rows"_a = counted.padding_rows,
+  return py::dict("index"_a = place.index, "global_index"_a = place.global, "chip"_a = place.chip,
+                  "core"_a = place.core, "up"_a = counted.up, "restarts"_a = counted.restarts,
+                  "executions"_a = counted.executions, "rows"_a = counted.rows, "padding_rows"_a = counted.padding_rows,
                   "busy_seconds"_a = static_cast<double>(counted.busy_ns) * 1e-9, "model_bytes"_a = counted.model_bytes,
                   "models"_a = counted.models);
 }

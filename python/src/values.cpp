@@ -19,9 +19,10 @@ namespace {
 std::string type_name(py::handle value) { return py::str(py::type::of(value).attr("__name__")); }
 
 [[noreturn]] void refuse(py::handle value, const std::string& where) {
-  refuse_type(fmt::format("{} is a {}: tensors, numbers, strings, None, and tuples, lists and dicts of such are what a "
-                          "model takes",
-                          where, type_name(value)));
+  refuse_type(
+      fmt::format("{} is a {}: tensors, numbers, strings, None, and tuples, lists and dicts of such are what a "
+                  "model takes",
+                  where, type_name(value)));
 }
 
 bool is_leaf_list(const c10::IValue& example) {
@@ -37,8 +38,7 @@ class reader {
     if (example.isList() && py::isinstance<py::list>(given)) return list(given, example, where);
     if (example.isGenericDict() && py::isinstance<py::dict>(given))
       return dict(py::reinterpret_borrow<py::dict>(given), example.toGenericDict(), where);
-    if (example.isDouble() && PyLong_Check(given.ptr()) && !PyBool_Check(given.ptr()))
-      return py::cast<double>(given);
+    if (example.isDouble() && PyLong_Check(given.ptr()) && !PyBool_Check(given.ptr())) return py::cast<double>(given);
     return by_itself(given, where);
   }
 
@@ -92,7 +92,8 @@ class reader {
     return result;
   }
 
-  /// Lists and dicts of different things, which TorchScript has no type for: the engine says what it wanted instead.
+  /// Lists and dicts of different things, which TorchScript has no type for: the engine says what it wanted
+  /// instead.
   c10::IValue any_list(py::handle given, const std::string& where) const {
     c10::impl::GenericList result(c10::AnyType::get());
     for (auto element : py::reinterpret_borrow<py::list>(given))
@@ -103,7 +104,8 @@ class reader {
   c10::IValue any_dict(py::handle given, const std::string& where) const {
     c10::impl::GenericDict result(c10::StringType::get(), c10::AnyType::get());
     for (auto [key, value] : py::reinterpret_borrow<py::dict>(given))
-      result.insert(std::string(py::str(key)), by_itself(value, fmt::format("{}[{}]", where, std::string(py::repr(key)))));
+      result.insert(std::string(py::str(key)),
+                    by_itself(value, fmt::format("{}[{}]", where, std::string(py::repr(key)))));
     return result;
   }
 

@@ -7,8 +7,9 @@
     model_parallel = torch.neuron.DataParallel(model_neuron)
     output = model_parallel(torch.rand([5, 3, 224, 224]))
 
-``torch.neuron`` is this package. The cores are those of the machine's CPUs, or as the environment says when the first DataParallel
-is made: NEURON_RT_VISIBLE_CORES, NEURON_RT_NUM_CORES, and GANGLION_HOST_CORES=16 for a host that has as many.
+``torch.neuron`` is this package. The cores are those of the machine's CPUs, or as the environment says when
+the first DataParallel is made: NEURON_RT_VISIBLE_CORES, NEURON_RT_NUM_CORES, and GANGLION_HOST_CORES=16 for a
+host that has as many.
 ``python3 -m torch_neuron.doctor`` says whether all is well.
 """
 
@@ -53,7 +54,10 @@ __all__ = [
 
 
 def status():
-    """The cores of this process and what waits for them: a :class:`Status`. Makes the engine where there is none yet."""
+    """The cores of this process and what waits for them: a :class:`Status`.
+
+    Makes the engine where there is none yet.
+    """
     return _status_from(_engine.status())
 
 

@@ -32,35 +32,43 @@ class RequestFuture(concurrent.futures.Future):
 class DataParallel(torch.nn.Module):
     """Runs a compiled model data-parallel on this process's NeuronCores.
 
-    Each call scatters its inputs along ``dim``, runs the pieces on whichever core is free, and gathers the outputs in order.
-    A NeuronCore here is a slot of CPU threads; ``python3 -m torch_neuron.doctor`` lists those that there are.
+    Each call scatters its inputs along ``dim``, runs the pieces on whichever core is free, and gathers the
+    outputs in order. A NeuronCore here is a slot of CPU threads; ``python3 -m torch_neuron.doctor`` lists
+    those that there are.
 
     Args:
         model: what :func:`trace` returned, or ``torch.jit.load`` of what it saved.
         device_ids: which cores, as ints or ``"nc:#"``: indices of this process, from 0. None: all.
-        dim: the dimension along which inputs are scattered and outputs gathered; negative counts from the end.
-        set_dynamic_batching: as in torch_neuronx; False: as after :meth:`disable_dynamic_batching`. None: where it is possible.
+        dim: the dimension along which inputs are scattered and outputs gathered; negative counts from the
+            end.
+        set_dynamic_batching: as in torch_neuronx; False: as after :meth:`disable_dynamic_batching`. None:
+            where it is possible.
         num_workers: a cap on the executions in flight over all cores. None: as many as the cores take.
         split_size: rows of a chunk. None: the compiled batch.
 
-    With *dynamic batching*, which is on where ``dim`` is 0 and the model's rows do not depend on each other, a call may have any
-    number of rows. Without it, ``input.shape[dim] / len(device_ids)`` must be the compiled size exactly.
+    With *dynamic batching*, which is on where ``dim`` is 0 and the model's rows do not depend on each other,
+    a call may have any number of rows. Without it, ``input.shape[dim] / len(device_ids)`` must be the
+    compiled size exactly.
 
-    Any number of threads may call one object. The GIL is free while cores run. Inputs are read where they are, without
-    a copy: do not write to them before the answer is there. Answers are ordinary tensors of their own.
+    Any number of threads may call one object. The GIL is free while cores run. Inputs are read where they
+    are, without a copy: do not write to them before the answer is there. Answers are ordinary tensors of
+    their own.
 
     Raises:
         TypeError: ``model`` is not a traced model, or a value has the wrong type.
         ValueError: ``invalid_device_id``, ``dim_out_of_range``, ``shape_mismatch``, ``invalid_argument``.
-        RuntimeError: ``model_load_failed`` (a ScriptModule that was never traced), ``core_unavailable`` (a fork, or another
-            process has the core), ``core_memory_exceeded``, ``forward_failed``, ``core_lost``.
+        RuntimeError: ``model_load_failed`` (a ScriptModule that was never traced), ``core_unavailable`` (a
+            fork, or another process has the core), ``core_memory_exceeded``, ``forward_failed``,
+            ``core_lost``.
 
     Example:
         >>> model_parallel = torch.neuron.DataParallel(model_neuron, device_ids=["nc:0", "nc:1"])
         >>> output = model_parallel(torch.rand([5, 3, 224, 224]))
     """
 
-    def __init__(self, model, device_ids=None, dim=0, set_dynamic_batching=None, *, num_workers=None, split_size=None):
+    def __init__(
+        self, model, device_ids=None, dim=0, set_dynamic_batching=None, *, num_workers=None, split_size=None
+    ):
         super().__init__()
         compiled = compiled_of(model)
         self.module = model
@@ -81,21 +89,24 @@ class DataParallel(torch.nn.Module):
             self.__dict__["_names"] = self._structure.names
         _engine.say_what_was_logged()
 
-    # --- calls -----------------------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------------------
 
     def forward(self, *inputs, **kwargs):
         """Runs the model on the inputs and waits for the answer.
 
         Args:
-            *inputs, **kwargs: what the model's forward takes. All tensors that are scattered have one size along ``dim``.
+            *inputs, **kwargs: what the model's forward takes. All tensors that are scattered have one size
+                along ``dim``.
 
         Returns:
-            What the model returns, with each tensor gathered along ``dim``. Tensors of no dimension become a vector with one
-            element a chunk.
+            What the model returns, with each tensor gathered along ``dim``. Tensors of no dimension become a
+            vector with one element a chunk.
 
         Raises:
-            ValueError: ``shape_mismatch`` (not what the model was compiled for), ``batch_size_mismatch`` (without dynamic batching).
-            RuntimeError: ``gather_mismatch``, ``forward_failed`` (the model's own error, with its rows and core),
+            ValueError: ``shape_mismatch`` (not what the model was compiled for), ``batch_size_mismatch``
+                (without dynamic batching).
+            RuntimeError: ``gather_mismatch``, ``forward_failed`` (the model's own error, with its rows and
+                core),
                 ``core_lost``, ``queue_full``, ``draining``.
             KeyboardInterrupt: on Ctrl-C; the object can be used on.
         """
@@ -110,8 +121,8 @@ class DataParallel(torch.nn.Module):
         """The same without waiting.
 
         Returns:
-            A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would. ``cancel()`` works until the
-            answer is there.
+            A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would.
+            ``cancel()`` works until the answer is there.
         """
         if kwargs:
             inputs = bind(self._names, inputs, kwargs)
@@ -137,7 +148,7 @@ class DataParallel(torch.nn.Module):
         except asyncio.TimeoutError:
             raise _make("deadline_exceeded", f"the answer was not there within {timeout} s") from None
 
-    # --- settings --------------------------------------------------------------------------------------------------
+    # --- settings -------------------------------------------------------------------------------------------
 
     def disable_dynamic_batching(self):
         """Turns dynamic batching off for all later calls of this object; there is no way back."""
@@ -150,7 +161,10 @@ class DataParallel(torch.nn.Module):
 
     @property
     def num_workers(self):
-        """A cap on executions in flight over all cores, at least 1. While unset it reads 2 x cores, and the cores decide."""
+        """A cap on executions in flight over all cores, at least 1.
+
+        While unset it reads 2 x cores, and the cores decide.
+        """
         return self._parallel.num_workers
 
     @num_workers.setter
@@ -167,7 +181,7 @@ class DataParallel(torch.nn.Module):
         self._parallel.split_size = _integer("split_size", rows)
         _engine.say_what_was_logged()
 
-    # --- what it is ------------------------------------------------------------------------------------------------
+    # --- what it is -----------------------------------------------------------------------------------------
 
     @property
     def device_ids(self):

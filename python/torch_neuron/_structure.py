@@ -1,7 +1,8 @@
 """Structures of Python values: taken apart into tensors, written down as JSON, and put together again.
 
-TorchScript knows tensors, tuples, and lists and dicts of one type. For the rest (namedtuples, dicts of different things, values
-that are no tensors) a model is traced with its tensors side by side, and what is described here stands around them.
+TorchScript knows tensors, tuples, and lists and dicts of one type. For the rest (namedtuples, dicts of
+different things, values that are no tensors) a model is traced with its tensors side by side, and what is
+described here stands around them.
 """
 
 import collections
@@ -94,8 +95,8 @@ def take_apart(shape, value, where, tensors):
         if type(value) is not type(wanted) or value != wanted:
             raise _make(
                 "shape_mismatch",
-                f"{where} is {value!r}, but the model was traced for {wanted!r}, which became a part of it: give that, or "
-                "trace the model again",
+                f"{where} is {value!r}, but the model was traced for {wanted!r}, which became a part of it: "
+                "give that, or trace the model again",
             )
     elif kind == "dict":
         if not isinstance(value, dict) or set(value) != set(shape["keys"]):

@@ -17,9 +17,10 @@ SIGNATURE = "ganglion_signature"
 class NeuronModule(torch.jit.RecursiveScriptModule):
     """A compiled model: the ScriptModule that :func:`trace` returns.
 
-    Call it like the original; it then runs on the calling thread, at any batch size. Give it to :class:`DataParallel` to run it
-    on the cores. ``torch.jit.save(model, path)`` keeps all that was found out about it; ``torch.jit.load(path)`` gives a
-    ScriptModule that DataParallel takes as well, and the file runs under the command ``ganglion run``.
+    Call it like the original; it then runs on the calling thread, at any batch size. Give it to
+    :class:`DataParallel` to run it on the cores. ``torch.jit.save(model, path)`` keeps all that was found out
+    about it; ``torch.jit.load(path)`` gives a ScriptModule that DataParallel takes as well, and the file runs
+    under the command ``ganglion run``.
     """
 
     def __call__(self, *args, **kwargs):
@@ -51,29 +52,34 @@ def trace(
     """Compiles a model for the exact shape of an example.
 
     Args:
-        func: an ``nn.Module``, a function of tensors, or a ScriptModule. It stays as it is; what is compiled is a copy in eval mode.
-        example_inputs: a tensor, or a tuple with one value an argument: tensors, numbers, strings, None, and tuples,
-            lists, dicts and namedtuples of such. Sizes and dtypes become those that the model takes; the size along dim 0 is the
-            compiled batch, the rows of one execution. No dimension may be empty.
+        func: an ``nn.Module``, a function of tensors, or a ScriptModule. It stays as it is; what is compiled
+            is a copy in eval mode.
+        example_inputs: a tensor, or a tuple with one value an argument: tensors, numbers, strings, None, and
+            tuples, lists, dicts and namedtuples of such. Sizes and dtypes become those that the model takes;
+            the size along dim 0 is the compiled batch, the rows of one execution. No dimension may be empty.
         example_kwarg_inputs: a dict of further arguments by name.
-        auto_cast: ``"none"``, or ``"bf16"`` to compute in bfloat16 inside. Inputs and outputs keep the example's dtypes.
-        tune: whether to time the possible programs (seconds) and keep the fastest; else the frozen module is taken.
-        compiler_workdir, compiler_args, compiler_timeout, dynamic_batch_size, separate_weights, verbose: taken, for scripts
-            that give them, and without effect here: there is no Neuron compiler. ``compiler_args`` that are not empty are
-            mentioned in a warning.
+        auto_cast: ``"none"``, or ``"bf16"`` to compute in bfloat16 inside. Inputs and outputs keep the
+            example's dtypes.
+        tune: whether to time the possible programs (seconds) and keep the fastest; else the frozen module is
+            taken.
+        compiler_workdir, compiler_args, compiler_timeout, dynamic_batch_size, separate_weights, verbose:
+            taken, for scripts that give them, and without effect here: there is no Neuron compiler.
+            ``compiler_args`` that are not empty are mentioned in a warning.
 
     Returns:
         A :class:`NeuronModule`, which is a ScriptModule.
 
-    A module that takes or returns what TorchScript has no type for (namedtuples, dicts of different things, None) is traced with its
-    tensors side by side: called from Python it takes and returns what it always did. Values that are no tensors are kept live
-    where the module can be scripted (``torch.jit.script``); else those of the example become a part of the model, and
-    another value at a call is refused.
+    A module that takes or returns what TorchScript has no type for (namedtuples, dicts of different things,
+    None) is traced with its tensors side by side: called from Python it takes and returns what it always did.
+    Values that are no tensors are kept live where the module can be scripted (``torch.jit.script``); else
+    those of the example become a part of the model, and another value at a call is refused.
 
     Raises:
         TypeError: ``func`` is no module or function, or the example holds what no model takes.
-        ValueError: ``shape_mismatch`` (the example does not fit forward), ``invalid_argument`` (no tensor in it, or an empty one).
-        RuntimeError: ``unsupported_model`` (changes its own attributes, has training wired in, returns no tensor),
+        ValueError: ``shape_mismatch`` (the example does not fit forward), ``invalid_argument`` (no tensor in
+            it, or an empty one).
+        RuntimeError: ``unsupported_model`` (changes its own attributes, has training wired in, returns no
+            tensor),
             ``forward_failed`` (fails on the example).
 
     Example:
@@ -108,7 +114,9 @@ def compiled_of(model):
         hint = "trace it first: model_neuron = torch.neuron.trace(model, example_inputs)"
         if isinstance(model, (str, bytes)) or hasattr(model, "__fspath__"):
             hint = "read the file first: model_neuron = torch.jit.load(path)"
-        raise _make("wrong_type", f"DataParallel takes a traced model, but a {type(model).__name__} was given: {hint}")
+        raise _make(
+            "wrong_type", f"DataParallel takes a traced model, but a {type(model).__name__} was given: {hint}"
+        )
     known = model._compiled() if isinstance(model, NeuronModule) else None
     if known is not None:
         return known
@@ -121,7 +129,8 @@ def compiled_of(model):
     return _engine.restore(model._c)
 
 
-# --- from Python to TorchScript --------------------------------------------------------------------------------------
+# --- from Python to TorchScript
+# --------------------------------------------------------------------------------------
 
 
 def script_module(func, example_inputs, kwargs):
@@ -135,7 +144,10 @@ def script_module(func, example_inputs, kwargs):
     elif callable(func) and not inspect.isclass(func) and not isinstance(func, torch.jit.ScriptFunction):
         forward, func = func, FunctionModule(func)
     else:
-        raise _make("wrong_type", f"trace() takes an nn.Module, a function or a ScriptModule, but a {type(func).__name__} was given")
+        raise _make(
+            "wrong_type",
+            f"trace() takes an nn.Module, a function or a ScriptModule, but a {type(func).__name__} was given",
+        )
     with eval_mode(func):
         return traced_module(func, forward, args, kwargs)
 
@@ -229,7 +241,8 @@ def eval_mode(module):
             m.training = True
 
 
-# --- arguments -------------------------------------------------------------------------------------------------------
+# --- arguments
+# -------------------------------------------------------------------------------------------------------
 
 
 def example_tuple(example):
@@ -258,13 +271,14 @@ def fill_in(forward, args, kwargs):
             if name in given and value:
                 raise _make(
                     "shape_mismatch",
-                    f"{name} can only be given by name, and a compiled model takes its arguments in order: give forward "
-                    "a positional argument for it",
+                    f"{name} can only be given by name, and a compiled model takes its arguments in order: "
+                    "give forward a positional argument for it",
                 )
         else:
             names.append(name)
             values.append(value)
-    if not any(signature.parameters.get(n) and signature.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL for n in given):
+    variadic = [n for n in given if signature.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL]
+    if not variadic:
         last = max((names.index(n) for n in given if n in names), default=-1)
         names, values = names[: last + 1], values[: last + 1]
     return names, values

@@ -1,7 +1,7 @@
 """Says whether torch_neuron can work here: ``python3 -m torch_neuron.doctor``.
 
-Lists what is installed and which cores this process sees, and runs a model for a second on all of them. Each problem is told with
-its remedy. Exit status: 0 when all is well, 1 when something is not.
+Lists what is installed and which cores this process sees, and runs a model for a second on all of them. Each
+problem is told with its remedy. Exit status: 0 when all is well, 1 when something is not.
 """
 
 import os
@@ -41,7 +41,11 @@ def check_packages(report):
     try:
         import torch
     except ImportError as e:
-        report.problem("torch", str(e), "apt install python3-torch, and run /usr/bin/python3, or a venv with --system-site-packages")
+        report.problem(
+            "torch",
+            str(e),
+            "apt install python3-torch, and run /usr/bin/python3, or a venv of it with --system-site-packages",
+        )
         return False
     report.line("torch", f"{torch.__version__} ({os.path.dirname(torch.__file__)})")
     try:
@@ -50,8 +54,8 @@ def check_packages(report):
         report.problem(
             "torch_neuron",
             str(e),
-            "build it for this Python's torch: scripts/quickstart and PYTHONPATH=build/release/python, or pip install . in a venv "
-            "with --system-site-packages",
+            "build it for this Python's torch: scripts/quickstart and PYTHONPATH=build/release/python, or "
+            "pip install . in a venv with --system-site-packages",
         )
         return False
     report.line("torch_neuron", f"{torch_neuron.__version__} ({os.path.dirname(torch_neuron.__file__)})")
@@ -59,7 +63,11 @@ def check_packages(report):
     if len(copies) == 1:
         report.line("libtorch", copies[0])
     else:
-        report.problem("libtorch", f"{len(copies)} copies are loaded: {', '.join(copies)}", "rebuild torch_neuron against the torch above")
+        report.problem(
+            "libtorch",
+            f"{len(copies)} copies are loaded: {', '.join(copies)}",
+            "rebuild torch_neuron against the torch above",
+        )
     return True
 
 
@@ -130,7 +138,7 @@ def main():
             except Exception as e:
                 report.problem("self-test", f"{type(e).__name__}: {e}", "report this, with the lines above and these")
                 traceback.print_exc()
-    print("all is well" if report.problems == 0 else f"{report.problems} problem{'s' * (report.problems > 1)}, see above")
+    print(f"{report.problems} problem{'s' * (report.problems > 1)}, see above" if report.problems else "all is well")
     return 0 if report.problems == 0 else 1
 
 

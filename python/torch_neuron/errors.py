@@ -13,7 +13,8 @@ class NeuronError(Exception):
     Attributes:
         code: the stable name of what went wrong, such as ``"shape_mismatch"``.
         retryable: whether the same call may succeed later with nothing changed.
-        rows: ``(first, last)`` rows of the request that the error is about, last excluded; None for the whole.
+        rows: ``(first, last)`` rows of the request that the error is about, last excluded; None for the
+            whole.
         core: the index in this process of the core on which it happened; None where no core was involved.
     """
 

@@ -3,13 +3,15 @@
 
     PYTHONPATH=build/release/python test/benchmark/python_overhead.py [--seconds S] [--rounds N] [FIGURE...]
 
-resnet50    ResNet-50, requests of 16 images on all cores: the engine through Python against `ganglion bench`      at least 0.98
-one_row     a call of one row of a model that does nothing: microseconds over the same call in C++                 at most 15
-thread_pool a 16x16 layer compiled for 16 rows, 4,096 rows in one call: against a pool of Python threads that does what
-            torch-neuron documents (2 x cores workers; split, pad, run, cat)                                       at least 2
+resnet50     ResNet-50, requests of 16 images on all cores: the engine through Python against `ganglion bench`;
+             at least 0.98
+one_row      a call of one row of a model that does nothing: microseconds over the same call in C++; at most 15
+thread_pool  a 16x16 layer compiled for 16 rows, 4,096 rows in one call: against a pool of Python threads that
+             does what torch-neuron documents (2 x cores workers; split, pad, run, cat); at least 2
 
-Figures of one round are measured one after the other, so that what else the machine does meets both; the median of the rounds is
-printed. Needs build/release/bin/ganglion, and for resnet50 the model of `scripts/make-resnet50 build/models/resnet50.pt`.
+Figures of one round are measured one after the other, so that what else the machine does meets both; the
+median of the rounds is printed. Needs build/release/bin/ganglion, and for resnet50 the model of
+`scripts/make-resnet50 build/models/resnet50.pt`.
 """
 
 import argparse
@@ -96,7 +98,7 @@ def one_row(seconds, rounds):
             with torch.neuron.DataParallel(torch.jit.load(path), device_ids=[0]) as parallel:
                 python = seconds_a_call(lambda: parallel(x), seconds)
             options = ("--scenario", "single-stream", "--batch", "1", "--device-ids", "0", "--seconds", str(seconds))
-            cpp = bench(path, *options)["latency"]["p50"]
+            cpp = 1e-3 * bench(path, *options)["latency_ms"]["p50"]
             over.append(1e6 * (python - cpp))
             print(f"  Python {1e6 * python:.1f}, C++ {1e6 * cpp:.1f} us a call: {over[-1]:+.1f}", flush=True)
     return f"{statistics.median(over):+.1f} us over the C++ call (aim: at most 15)"

@@ -1,6 +1,6 @@
-"""Nested values, keyword arguments and values that are no tensors. Where torch.neuron's page says "analogous", the rules are those of
-torch.nn.parallel.scatter_gather: tensors are split along dim, containers are rebuilt around the parts, everything else goes to each
-part as it is."""
+"""Nested values, keyword arguments and values that are no tensors. Where torch.neuron's page says
+"analogous", the rules are those of torch.nn.parallel.scatter_gather: tensors are split along dim, containers
+are rebuilt around the parts, everything else goes to each part as it is."""
 
 import collections
 
@@ -71,7 +71,8 @@ class Dicts(torch.nn.Module):
 
 class Mixed(torch.nn.Module):
     def forward(self, x, batch):
-        return {"pair": Pair(x + batch["a"].first, batch["l"][0]), "list": [x, (batch["a"].second,)], "scale": 2, "none": None}
+        pair = Pair(x + batch["a"].first, batch["l"][0])
+        return {"pair": pair, "list": [x, (batch["a"].second,)], "scale": 2, "none": None}
 
 
 class Ordered(torch.nn.Module):
@@ -147,7 +148,8 @@ def test_another_structure_is_a_value_error(name, error_of):
         assert error_of(ValueError, parallel, *bad).code == "shape_mismatch"
 
 
-# --- keyword arguments -----------------------------------------------------------------------------------------------
+# --- keyword arguments
+# -----------------------------------------------------------------------------------------------
 
 
 class Masked(torch.nn.Module):
@@ -161,8 +163,9 @@ def test_arguments_may_be_given_by_name(error_of):
     model = Masked()
     parallel = torch.neuron.DataParallel(trace(model, torch.rand(2, 3), torch.rand(2, 3)))
     x, mask = torch.rand(7, 3), torch.rand(7, 3)
-    for given in (parallel(x, mask), parallel(x, mask=mask), parallel(mask=mask, x=x), parallel.submit(x=x, mask=mask).result()):
+    for given in (parallel(x, mask), parallel(x, mask=mask), parallel(mask=mask, x=x)):
         same(given, x * mask)
+    same(parallel.submit(x=x, mask=mask).result(), x * mask)
     assert "mask" in str(error_of(TypeError, parallel, x, mask, mask=mask))
     assert "nothing" in str(error_of(TypeError, parallel, x, nothing=mask))
     assert "x" in str(error_of(TypeError, parallel, mask=mask))
@@ -188,7 +191,8 @@ class Two(torch.nn.Module):
         return x - y
 
 
-# --- values that are no tensors --------------------------------------------------------------------------------------
+# --- values that are no tensors
+# --------------------------------------------------------------------------------------
 
 
 class Scaled(torch.nn.Module):

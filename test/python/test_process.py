@@ -18,9 +18,9 @@ class Slow(torch.nn.Module):
             y = torch.tanh(y @ y.transpose(-1, -2))[..., : x.shape[-1]]
         return y
 
-model = Slow().eval()
-slow = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(1, 256, 256), tune=False))
-quick = torch.neuron.DataParallel(torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2, 4), tune=False))
+model = Slow().eval() slow = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(1, 256, 256),
+tune=False)) quick = torch.neuron.DataParallel(torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2,
+4), tune=False))
 """
 
 
@@ -140,7 +140,8 @@ print(rows)
 
 ENDS = {
     "futures": "fs = [slow.submit(torch.rand(3, 256, 256)) for _ in range(20)]",
-    "numpy": "import numpy\nfs = [slow.submit(torch.from_numpy(numpy.zeros((3, 256, 256), 'f4'))) for _ in range(20)]",
+    "numpy": "import numpy\nx = numpy.zeros((3, 256, 256), 'f4')\n"
+    "fs = [slow.submit(torch.from_numpy(x.copy())) for _ in range(20)]",
     "threads": """
 def work():
     while True:

@@ -251,7 +251,7 @@ def test_s22_outputs_of_no_dimension_become_a_vector():
     assert said + said_later
 
 
-@pytest.mark.parametrize("bad", [torch.rand(3, 5), torch.rand(3, 4, 1), torch.rand(3, 4, dtype=torch.double), torch.rand(4)])
+@pytest.mark.parametrize("bad", [torch.rand(3, 5), torch.rand(3, 4, 1), torch.rand(3, 4).double(), torch.rand(4)])
 def test_s23_inputs_that_do_not_fit_are_a_value_error(rows_parallel, error_of, bad):
     e = error_of(ValueError, rows_parallel, bad)
     assert e.code == "shape_mismatch" and "f32[4,4]" in str(e)

@@ -111,7 +111,8 @@ def test_bf16_keeps_the_dtypes(rows_model):
 
 
 def test_scripts_may_give_the_compilers_arguments(rows_model):
-    _, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), compiler_workdir="w", compiler_args=["--fast"], tune=False)
+    options = {"compiler_workdir": "w", "compiler_args": ["--fast"], "tune": False}
+    _, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), **options)
     assert len(said) == 1 and "--fast" in said[0]
 
 
