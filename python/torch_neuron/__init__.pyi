@@ -1,5 +1,6 @@
 import concurrent.futures
-from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, Union
+import dataclasses
+from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Union
 
 import torch
 
@@ -12,13 +13,14 @@ from .errors import NeuronTypeError as NeuronTypeError
 from .errors import NeuronValueError as NeuronValueError
 
 __version__: str
-DeviceId = Union[int, str]
+_DeviceId = Union[int, str]
 
 class NeuronWarning(UserWarning): ...
 class NeuronModule(torch.jit.RecursiveScriptModule): ...
 
 class RequestFuture(concurrent.futures.Future[Any]): ...
 
+@dataclasses.dataclass(frozen=True)
 class CoreStatus:
     index: int
     global_index: int
@@ -33,6 +35,7 @@ class CoreStatus:
     model_bytes: int
     models: int
 
+@dataclasses.dataclass(frozen=True)
 class Status:
     cores: List[CoreStatus]
     queued_rows: int
@@ -65,7 +68,7 @@ class DataParallel(torch.nn.Module):
     def __init__(
         self,
         model: torch.jit.ScriptModule,
-        device_ids: Optional[Sequence[DeviceId]] = ...,
+        device_ids: Optional[Sequence[_DeviceId]] = ...,
         dim: int = ...,
         set_dynamic_batching: Optional[bool] = ...,
         *,
