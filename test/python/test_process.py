@@ -18,9 +18,10 @@ class Slow(torch.nn.Module):
             y = torch.tanh(y @ y.transpose(-1, -2))[..., : x.shape[-1]]
         return y
 
-model = Slow().eval() slow = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(1, 256, 256),
-tune=False)) quick = torch.neuron.DataParallel(torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2,
-4), tune=False))
+model = Slow().eval()
+slow = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(1, 256, 256), tune=False))
+linear = torch.nn.Linear(4, 4).eval()
+quick = torch.neuron.DataParallel(torch_neuron.trace(linear, torch.rand(2, 4), tune=False))
 """
 
 
