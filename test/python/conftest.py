@@ -57,7 +57,7 @@ def quiet(function, *args, **kwargs):
     return result, [str(w.message) for w in caught if issubclass(w.category, torch_neuron.NeuronWarning)]
 
 
-def run_python(code, *arguments, timeout=60, cores="4", **environment):
+def run_python(code, *arguments, timeout=120, cores="4", **environment):
     """Runs a program of its own process; its exit status and output."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("NEURON_RT_", "GANGLION_"))}
     if cores:
