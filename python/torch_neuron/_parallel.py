@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import operator
+import threading
 
 import torch
 
@@ -16,16 +17,30 @@ from .errors import _make
 class RequestFuture(concurrent.futures.Future):
     """The answer of a request to come. Wait for it with ``result()``, or on asyncio through ``async_forward``."""
 
+    def __init__(self):
+        super().__init__()
+        self._cancelling = threading.Lock()
+
+    def cancel(self):
+        """Gives the request up, unless its answer is there. Who waits is told at once."""
+        with self._cancelling:
+            told = self.cancelled()
+            if not super().cancel():
+                return False
+            if not told:
+                self.set_running_or_notify_cancel()
+        return True
+
     def _finish(self, value, exception):
         """Called once, by the engine's Python side. A future that was cancelled meanwhile stays so."""
-        if not self.set_running_or_notify_cancel():
-            return
-        if exception is not None:
-            self.set_exception(exception)
-            return
         try:
-            self.set_result(self._restore(value))
-        except Exception as e:
+            if exception is not None:
+                self.set_exception(exception)
+            else:
+                self.set_result(self._restore(value))
+        except concurrent.futures.InvalidStateError:
+            pass
+        except Exception as e:  # of the values' structure
             self.set_exception(e)
 
 

@@ -9,8 +9,9 @@ one_row      a call of one row of a model that does nothing: microseconds over t
 thread_pool  a 16x16 layer compiled for 16 rows, 4,096 rows in one call: against a pool of Python threads that
              does what torch-neuron documents (2 x cores workers; split, pad, run, cat); at least 2
 
-Figures of one round are measured one after the other, so that what else the machine does meets both; the
-median of the rounds is printed. Needs build/release/bin/ganglion, and for resnet50 the model of
+The two sides of a round are measured one after the other, so that what else the machine does meets both. Printed
+are the median of the rounds' ratios and, of one_row, the difference of each side's best round, since two threads that
+wake each other are disturbed by anything. Needs build/release/bin/ganglion, and for resnet50 the model of
 `scripts/make-resnet50 build/models/resnet50.pt`.
 """
 

@@ -84,7 +84,8 @@ def test_a_cancelled_task_stops_waiting_and_the_object_goes_on(slow):
 
 def test_a_future_can_be_cancelled(slow):
     future = slow.submit(torch.rand(64, 192, 192))
-    assert future.cancel() and future.cancelled()
+    assert future.cancel() and future.cancelled() and future.cancel()
+    assert concurrent.futures.wait([future], timeout=1).done == {future}
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(1)
     assert slow(torch.rand(1, 192, 192)).shape == (1, 192, 192)
