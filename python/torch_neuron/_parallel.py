@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import operator
 import threading
 
@@ -34,14 +35,14 @@ class RequestFuture(concurrent.futures.Future):
     def _finish(self, value, exception):
         """Called once, by the engine's Python side. A future that was cancelled meanwhile stays so."""
         try:
+            value = self._restore(value) if exception is None else None
+        except Exception as e:
+            exception = e
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
             if exception is not None:
                 self.set_exception(exception)
             else:
-                self.set_result(self._restore(value))
-        except concurrent.futures.InvalidStateError:
-            pass
-        except Exception as e:  # of the values' structure
-            self.set_exception(e)
+                self.set_result(value)
 
 
 class DataParallel(torch.nn.Module):
