@@ -179,7 +179,12 @@ class Structure:
     def of(cls, module):
         """The structure that a traced module carries, or None."""
         text = getattr(module, cls.ATTRIBUTE, None)
-        return cls(**json.loads(text)) if isinstance(text, str) else None
+        if text is None:
+            return None
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as e:
+            raise _make("model_load_failed", f"the structure that the module carries cannot be read: {e}") from None
 
     def tensors_of(self, args):
         if self.inputs is None:
