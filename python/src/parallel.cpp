@@ -12,6 +12,7 @@
 #include <pybind11/stl.h>
 
 #include <limits>
+#include <new>
 
 namespace py = pybind11;
 
@@ -83,7 +84,7 @@ parallel::parallel(compiled_model model, const py::object& device_ids, std::int6
 
 parallel::~parallel() {
   if (must_leak())
-    static_cast<void>(new std::shared_ptr<data_parallel>(std::move(inner_)));
+    static_cast<void>(new (std::nothrow) std::shared_ptr<data_parallel>(std::move(inner_)));
   else
     close();
 }
