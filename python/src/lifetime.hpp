@@ -6,7 +6,8 @@
 namespace ganglion::python {
 
 /// Refuses what cannot work: in a fork of the process that made the engine, and once the interpreter is
-/// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`.
+/// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`. A daemon
+/// thread that comes when the interpreter is ending stays here for the rest of the process. The caller holds the GIL.
 void require_usable();
 
 /// Whether what holds a part of the engine is left alone rather than destroyed: in a forked child, whose
@@ -16,6 +17,9 @@ bool must_leak() noexcept;
 /// Told by the host: the engine was made by this process; this process is a fork of the one that made it.
 void engine_was_made() noexcept;
 void engine_was_left_behind() noexcept;
+
+/// The interpreter is ending: no more calls are taken.
+void refuse_calls();
 
 /// Closes Python to all threads but the caller's: those that come back from waiting stay where they are for
 /// the rest of the process. Returns when none of them is on its way. The caller holds the GIL.

@@ -12,6 +12,7 @@ namespace {
 /// Python any more.
 void end() {
   using namespace ganglion::python;
+  refuse_calls();
   drain_host();
   close_to_threads();
   leak_kept();
