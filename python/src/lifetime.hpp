@@ -50,18 +50,16 @@ class without_gil {
   PyThreadState* saved_;
 };
 
-/// Holds the GIL on a thread of ours.
+/// Holds the GIL on a thread of ours. Python is not closed before it lets go: what it runs may give the GIL up in between.
 class with_gil {
  public:
-  with_gil() {
-    const entry permission;
-    state_ = PyGILState_Ensure();
-  }
+  with_gil() : state_(PyGILState_Ensure()) {}
   ~with_gil() { PyGILState_Release(state_); }
   with_gil(const with_gil&) = delete;
   with_gil& operator=(const with_gil&) = delete;
 
  private:
+  entry permission_;  // first to come, last to go
   PyGILState_STATE state_;
 };
 
