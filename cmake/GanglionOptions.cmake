@@ -1,13 +1,14 @@
 # What can be chosen from outside. Included by another project (add_subdirectory), only the libraries are built.
 option(GANGLION_BUILD_TOOLS "Build the ganglion command" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_BUILD_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_BUILD_PYTHON "Build the Python packages torch_neuron and torch_neuronx" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_CCACHE "Compile through ccache where it is installed" ${PROJECT_IS_TOP_LEVEL})
 # Some tests are Python programs that need PyTorch. Debian's is for the system's own python3, and another one may be
 # before it in PATH, so it is not looked for there.
-set(GANGLION_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has PyTorch, for the tests")
+set(GANGLION_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has PyTorch, for torch_neuron and for the tests")
 set(GANGLION_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined")
 
 if(PROJECT_IS_TOP_LEVEL)

@@ -120,8 +120,12 @@ archive read(const fs::path& path) {
 
 }  // namespace
 
+error load_error(const std::string& subject, const std::string& what) {
+  return {errc::model_load_failed, fmt::format("{} {}", subject, what)};
+}
+
 error load_error(const fs::path& path, const std::string& what) {
-  return {errc::model_load_failed, fmt::format("'{}' {}", path.native(), what)};
+  return load_error(fmt::format("'{}'", path.native()), what);
 }
 
 archive read_archive(const fs::path& path, const load_options& options) {

@@ -22,7 +22,8 @@ struct archive {
 /// a sentence that says what the file is instead.
 archive read_archive(const std::filesystem::path& path, const load_options& options);
 
-/// The error for a file, whose name begins the sentence.
+/// `model_load_failed` for a file, whose name begins the sentence, or for what else `subject` names.
+error load_error(const std::string& subject, const std::string& what);
 error load_error(const std::filesystem::path& path, const std::string& what);
 
 }  // namespace ganglion

@@ -62,16 +62,19 @@ class hasher {
   XXH3_state_t state_{};
 };
 
+/// What Ganglion and its Python face wrote into the module themselves.
+bool is_ours(const std::string& name) { return name.starts_with("ganglion_"); }
+
 void hash_attribute(hasher& hash, const std::string& name, const c10::IValue& value) {
-  if (name == signature_attribute) return;
   hash.text(name);
   if (!value.isModule()) return hash.value(value);
   const jit::Module module{value.toObject()};
   // By name: archives do not keep the order of attributes.
   std::map<std::string, c10::IValue> attributes;
   for (std::size_t slot = 0; slot < module.type()->numAttributes(); ++slot)
-    attributes[module.type()->getAttributeName(slot)] = module._ivalue()->getSlot(slot);
-  hash.number(attributes.size() - attributes.count(signature_attribute));
+    if (const auto& inner = module.type()->getAttributeName(slot); !is_ours(inner))
+      attributes[inner] = module._ivalue()->getSlot(slot);
+  hash.number(attributes.size());
   for (const auto& [child, inner] : attributes) hash_attribute(hash, child, inner);
 }
 

@@ -1,6 +1,7 @@
 #include "model_state.hpp"
 
 #include "graph_check.hpp"
+#include "manifest.hpp"
 #include "signature_json.hpp"
 
 #include <atomic>
@@ -48,6 +49,7 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
   state->warnings = std::move(warnings);
   state->warnings.insert(state->warnings.end(), chosen.warnings.begin(), chosen.warnings.end());
   state->measurements = std::move(chosen.measurements);
+  state->source.register_attribute(manifest_attribute, c10::StringType::get(), manifest_of(*state));
   return state;
 }
 

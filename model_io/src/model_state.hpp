@@ -23,8 +23,10 @@ struct compiled_model::state {
 /// The attribute of an artifact's module that holds the signature and the cast: all that must survive where the module
 /// is loaded and saved by plain TorchScript.
 inline constexpr const char* signature_attribute = "ganglion_signature";
+/// The one that holds the manifest, so that it outlives `torch.jit.save` and `load`, which keep no extra files.
+inline constexpr const char* manifest_attribute = "ganglion_manifest";
 
-/// Puts a model together. The source gets the signature as an attribute, so it must be the caller's own.
+/// Puts a model together. The source gets signature and manifest as attributes, so it must be the caller's own.
 std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig,
                                                       auto_cast cast, program chosen,
                                                       std::vector<std::string> warnings);

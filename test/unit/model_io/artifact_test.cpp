@@ -108,14 +108,33 @@ TEST_CASE("S18: nested arguments, numbers and writes to inputs survive the file"
   }
 }
 
-TEST_CASE("an artifact that was saved again by plain TorchScript still loads") {
+TEST_CASE("an artifact that was saved again by plain TorchScript keeps all that was found out") {
   const scratch_folder folder;
-  const auto model = trace(modules::linear(), {at::rand({2, 4})});
+  const auto model = trace(modules::linear(), {at::rand({2, 4})}, {.auto_cast = auto_cast::bf16});
   save(model, folder / "model.pt");
   torch::jit::load((folder / "model.pt").string()).save((folder / "again.pt").string());
   const auto again = load(folder / "again.pt");
   EXPECT(again.content_hash() == model.content_hash());
-  EXPECT(again.measurements() == "{}");
+  EXPECT(again.measurements() == model.measurements());
+  EXPECT(again.recipe() == model.recipe());
+}
+
+TEST_CASE("a traced module that LibTorch saved and read is restored") {
+  std::stringstream archive;
+  const auto x = at::rand({2, 4});
+  const auto model = trace(modules::linear(), {x}, {.auto_cast = auto_cast::bf16});
+  model.source().save(archive);
+  auto module = torch::jit::load(archive);
+  const auto again = restore(module);
+  EXPECT(again.content_hash() == model.content_hash());
+  EXPECT(again.recipe() == model.recipe());
+  EXPECT(again.make_replica().run({x}).toTensor().equal(model.make_replica().run({x}).toTensor()));
+
+  (*module.parameters().begin()).zero_();
+  const auto changed = failure_of([&] { restore(module); });
+  EXPECT(changed.code == errc::model_load_failed);
+  EXPECT(contains(changed.text, "the module has the content hash"));
+  EXPECT(contains(failure_of([] { restore(modules::linear()); }).text, "the module was never traced by Ganglion"));
 }
 
 TEST_CASE("a bf16 model that was saved again by plain TorchScript still computes in bf16") {

@@ -1,0 +1,54 @@
+#include "errors.hpp"
+
+#include <ganglion/model_io/replica.hpp>
+
+namespace py = pybind11;
+
+namespace ganglion::python {
+
+namespace {
+
+/// A wrong type is no code of the engine's own: Python alone can give it.
+struct wrong_type : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+py::object made(std::string_view code, const failure& f, bool retryable) {
+  return py::module_::import("torch_neuron.errors")
+      .attr("_make")(code, f.text, retryable, f.first_row, f.last_row, f.core);
+}
+
+void raise(const py::object& exception) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+}
+
+}  // namespace
+
+py::object exception_for(const failure& f) { return made(to_string(f.code), f, retryable(f.code)); }
+
+py::object exception_for(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const error& e) {
+    return exception_for(e.failure());
+  } catch (const std::exception& e) {
+    return exception_for(failure{errc::forward_failed, brief_message(e)});
+  }
+}
+
+void refuse_type(const std::string& sentence) { throw wrong_type(sentence); }
+
+void translate_errors() {
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    if (!thrown) return;
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const error& e) {
+      raise(exception_for(e.failure()));
+    } catch (const wrong_type& e) {
+      raise(made("wrong_type", {errc::invalid_argument, e.what()}, false));
+    }
+  });
+}
+
+}  // namespace ganglion::python

@@ -1,0 +1,94 @@
+#include "host.hpp"
+
+#include "lifetime.hpp"
+
+#include <pthread.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace ganglion::python {
+
+namespace {
+
+constexpr std::chrono::seconds drain_bound{5};
+
+/// The engine logs on threads of its own, which must not wait for the GIL: what it said waits here for a
+/// call.
+class log_box {
+ public:
+  void put(log_level level, std::string_view sentence) {
+    const std::lock_guard lock(mutex_);
+    entries_.emplace_back(level, sentence);
+    filled_ = true;
+  }
+
+  bool filled() const noexcept { return filled_.load(std::memory_order_acquire); }
+
+  std::vector<std::pair<log_level, std::string>> take() {
+    const std::lock_guard lock(mutex_);
+    filled_ = false;
+    return std::exchange(entries_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<bool> filled_{false};
+  std::vector<std::pair<log_level, std::string>> entries_;
+};
+
+log_box& box() {
+  static auto* const only = new log_box;
+  return *only;
+}
+
+std::mutex making;
+std::atomic<engine*> made{nullptr};
+
+}  // namespace
+
+engine& host() {
+  require_usable();
+  if (auto* there = made.load(std::memory_order_acquire)) return *there;
+  const without_gil others_run;
+  const std::lock_guard lock(making);
+  if (!made.load()) {
+    engine_options options;
+    options.log = [](log_level level, std::string_view sentence) { box().put(level, sentence); };
+    made.store(new engine(std::move(options)), std::memory_order_release);
+    engine_was_made();
+  }
+  return *made.load();
+}
+
+void watch_forks() {
+  // Held over the fork, so that no child is born while an engine is half made.
+  ::pthread_atfork([] { making.lock(); }, [] { making.unlock(); },
+                   [] {
+                     making.unlock();
+                     if (made.load()) engine_was_left_behind();
+                   });
+}
+
+engine* made_host() noexcept { return made.load(std::memory_order_acquire); }
+
+void say_what_was_logged() {
+  if (!box().filled()) return;
+  const auto say = py::module_::import("torch_neuron._warnings").attr("say");
+  for (const auto& [level, sentence] : box().take()) say(level == log_level::warning, sentence);
+}
+
+void drain_host() {
+  if (auto* there = made_host(); there && !must_leak()) {
+    const without_gil others_run;
+    there->drain(drain_bound);
+  }
+}
+
+}  // namespace ganglion::python

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <ganglion/engine/engine.hpp>
+
+namespace ganglion::python {
+
+/// The one engine of this process, made at the first use and never destroyed. It logs to Python: see
+/// `say_what_was_logged`. The caller holds the GIL, which others may have while the engine is made.
+engine& host();
+
+/// The engine where it was made already, else null.
+engine* made_host() noexcept;
+
+/// Once, at import: from then on a fork knows what it lacks.
+void watch_forks();
+
+/// Passes on what the engine logged since the last time: warnings through Python's `warnings`, which may
+/// raise, the rest through `logging`. The caller holds the GIL.
+void say_what_was_logged();
+
+/// Waits until what was accepted is answered, at most for a few seconds, and takes no more.
+void drain_host();
+
+}  // namespace ganglion::python

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <ganglion/engine/data_parallel.hpp>
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+
+namespace ganglion::python {
+
+/// A data_parallel as Python holds it: calls may be running while it is closed or collected.
+class parallel {
+ public:
+  parallel(compiled_model model, const pybind11::object& device_ids, std::int64_t dim, bool dynamic_batching,
+           std::optional<std::int64_t> num_workers, std::optional<std::int64_t> split_size);
+  ~parallel();
+
+  /// Runs forward(*arguments) and waits, other Python threads running; Ctrl-C ends the wait.
+  pybind11::object call(const pybind11::tuple& arguments);
+  /// Does not wait: `future` is told the answer or the exception, see `completions`.
+  void submit(const pybind11::tuple& arguments, pybind11::object future);
+
+  void disable_dynamic_batching();
+  bool dynamic_batching() const { return held()->dynamic_batching(); }
+  void num_workers(std::int64_t n);
+  std::size_t num_workers() const { return held()->num_workers(); }
+  void split_size(std::int64_t rows);
+  std::optional<std::int64_t> split_size() const { return held()->split_size(); }
+  std::vector<std::string> warnings() const { return held()->warnings(); }
+  std::vector<std::size_t> cores() const { return held()->cores(); }
+
+  /// Gives the cores back. What was accepted is still answered.
+  void close();
+  bool closed() const { return !inner_; }
+
+ private:
+  /// Refuses a closed one, and one that cannot work here.
+  std::shared_ptr<data_parallel> held() const;
+
+  std::shared_ptr<data_parallel> inner_;
+};
+
+}  // namespace ganglion::python

@@ -1,0 +1,100 @@
+"""What the tests share. The host pretends four cores, so that the examples of torch.neuron's page fit."""
+
+import os
+
+for _variable in ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"):
+    os.environ.pop(_variable, None)
+os.environ["GANGLION_HOST_CORES"] = "4"
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+import torch_neuron
+
+
+class Rows(torch.nn.Module):
+    """Independent rows with values that tell them apart."""
+
+    def __init__(self, features=4, outputs=3):
+        super().__init__()
+        torch.manual_seed(7)
+        self.linear = torch.nn.Linear(features, outputs)
+
+    def forward(self, x):
+        return torch.relu(self.linear(x)) + x.sum(1, keepdim=True)
+
+
+class Conv(torch.nn.Module):
+    """The example of torch.neuron's page."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.conv = torch.nn.Conv2d(3, 3, 3)
+
+    def forward(self, x):
+        return self.conv(x) + 1
+
+
+def trace(model, *example, **options):
+    """Without timing the programs: the answer is the same, sooner."""
+    return torch_neuron.trace(model.eval(), example, tune=False, **options)
+
+
+def alone(model, *inputs):
+    with torch.no_grad():
+        return model.eval()(*inputs)
+
+
+def quiet(function, *args, **kwargs):
+    """Calls it, and returns what it returned and the sentences that it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*args, **kwargs)
+    return result, [str(w.message) for w in caught if issubclass(w.category, torch_neuron.NeuronWarning)]
+
+
+def run_python(code, *arguments, timeout=120, cores="4", **environment):
+    """Runs a program of its own process; its exit status and output."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("NEURON_RT_", "GANGLION_"))}
+    if cores:
+        env["GANGLION_HOST_CORES"] = cores
+    env.update(environment)
+    prelude = "import sys, os, threading, time, signal, warnings\nwarnings.simplefilter('ignore')\n" \
+        "import torch, torch_neuron\n"
+    done = subprocess.run([sys.executable, "-c", prelude + code, *arguments], env=env, timeout=timeout,
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="session")
+def rows_model():
+    return Rows().eval()
+
+
+@pytest.fixture(scope="session")
+def rows_traced(rows_model):
+    """Compiled for 4 rows."""
+    return trace(rows_model, torch.rand(4, 4))
+
+
+@pytest.fixture
+def rows_parallel(rows_traced):
+    with torch_neuron.DataParallel(rows_traced) as parallel:
+        yield parallel
+
+
+@pytest.fixture
+def error_of():
+    """error_of(kind, call): the exception of that kind that the call raised."""
+
+    def check(kind, call, *args, **kwargs):
+        with pytest.raises(kind) as raised:
+            call(*args, **kwargs)
+        assert isinstance(raised.value, torch_neuron.NeuronError)
+        return raised.value
+
+    return check

@@ -1,0 +1,237 @@
+"""Nested values, keyword arguments and values that are no tensors. Where torch.neuron's page says
+"analogous", the rules are those of torch.nn.parallel.scatter_gather: tensors are split along dim, containers
+are rebuilt around the parts, everything else goes to each part as it is."""
+
+import collections
+
+import pytest
+import torch
+import torch_neuron
+from conftest import alone, quiet, trace
+
+Pair = collections.namedtuple("Pair", ["first", "second"])
+
+
+def scatter(value, parts, dim):
+    """torch.nn.parallel.scatter_gather.scatter by hand, for the CPU: a list with one value a part."""
+    if isinstance(value, torch.Tensor):
+        return list(value.chunk(parts, dim))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [type(value)(*args) for args in zip(*(scatter(v, parts, dim) for v in value))]
+    if isinstance(value, tuple) and value:
+        return list(zip(*(scatter(v, parts, dim) for v in value)))
+    if isinstance(value, list) and value:
+        return [list(part) for part in zip(*(scatter(v, parts, dim) for v in value))]
+    if isinstance(value, dict) and value:
+        return [type(value)(part) for part in zip(*(scatter(item, parts, dim) for item in value.items()))]
+    return [value for _ in range(parts)]
+
+
+def gather(outputs, dim):
+    """torch.nn.parallel.scatter_gather.gather by hand."""
+    first = outputs[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat(outputs, dim)
+    if first is None:
+        return None
+    if isinstance(first, dict):
+        return type(first)((key, gather([o[key] for o in outputs], dim)) for key in first)
+    if hasattr(first, "_fields"):
+        return type(first)._make(gather(list(part), dim) for part in zip(*outputs))
+    if isinstance(first, (tuple, list)):
+        return type(first)(gather(list(part), dim) for part in zip(*outputs))
+    return first
+
+
+def same(given, wanted):
+    assert type(given) is type(wanted)
+    if isinstance(wanted, torch.Tensor):
+        torch.testing.assert_close(given, wanted)
+    elif isinstance(wanted, dict):
+        assert list(given) == list(wanted)
+        for key in wanted:
+            same(given[key], wanted[key])
+    elif isinstance(wanted, (tuple, list)):
+        assert len(given) == len(wanted)
+        for a, b in zip(given, wanted):
+            same(a, b)
+    else:
+        assert given == wanted
+
+
+class Tuples(torch.nn.Module):
+    def forward(self, x, pair):
+        return x + pair[0], (pair[1] * 2, [x, x - 1])
+
+
+class Dicts(torch.nn.Module):
+    def forward(self, batch):
+        return {"sum": batch["a"] + batch["b"], "difference": batch["a"] - batch["b"]}
+
+
+class Mixed(torch.nn.Module):
+    def forward(self, x, batch):
+        pair = Pair(x + batch["a"].first, batch["l"][0])
+        return {"pair": pair, "list": [x, (batch["a"].second,)], "scale": 2, "none": None}
+
+
+class Ordered(torch.nn.Module):
+    def forward(self, x):
+        return collections.OrderedDict(logits=x * 2, hidden=(x, x + 1))
+
+
+class Names(torch.nn.Module):
+    def forward(self, pair):
+        return Pair(pair.first + 1, pair.second * 2)
+
+
+def mixed(rows):
+    return torch.rand(rows, 3), {"a": Pair(torch.rand(rows, 3), torch.rand(rows, 2)), "l": [torch.rand(rows, 1)]}
+
+
+MODELS = {
+    "tuples": (Tuples(), lambda rows: (torch.rand(rows, 3), (torch.rand(rows, 3), torch.rand(rows, 2)))),
+    "dicts": (Dicts(), lambda rows: ({"a": torch.rand(rows, 3), "b": torch.rand(rows, 3)},)),
+    "mixed": (Mixed(), mixed),
+    "ordered": (Ordered(), lambda rows: (torch.rand(rows, 3),)),
+    "named": (Names(), lambda rows: (Pair(torch.rand(rows, 3), torch.rand(rows, 3)),)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_containers_are_scattered_and_gathered_as_torch_does(name):
+    model, values = MODELS[name]
+    parallel = torch.neuron.DataParallel(quiet(trace, model, *values(2))[0])
+    args = values(8)
+    wanted = gather([alone(model, *part) for part in scatter(args, 4, 0)], 0)
+    same(parallel(*args), wanted)
+    same(parallel.submit(*args).result(), wanted)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_traced_module_is_called_like_the_original(name):
+    model, values = MODELS[name]
+    args = values(2)
+    same(quiet(trace, model, *args)[0](*args), alone(model, *args))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_structures_outlive_saving_and_loading(name, tmp_path):
+    model, values = MODELS[name]
+    torch.jit.save(quiet(trace, model, *values(2))[0], str(tmp_path / "m.pt"))
+    parallel = torch.neuron.DataParallel(torch.jit.load(str(tmp_path / "m.pt")))
+    args = values(5)
+    same(parallel(*args), alone(model, *args))
+
+
+def test_a_namedtuple_of_another_process_gets_its_fields_back():
+    from torch_neuron._structure import put_together
+
+    shape = {"kind": "namedtuple", "class": "nowhere:Point", "fields": ["x", "y"], "items": [{"kind": "tensor"}] * 2}
+    point = put_together(shape, iter([torch.ones(1), torch.zeros(1)]))
+    assert type(point).__name__ == "Point" and point.x == 1 and point.y == 0
+
+
+def test_keys_of_a_dict_may_come_in_any_order():
+    model, values = MODELS["dicts"]
+    parallel = torch.neuron.DataParallel(trace(model, *values(2)))
+    batch = values(5)[0]
+    same(parallel(dict(reversed(batch.items()))), alone(model, batch))
+
+
+@pytest.mark.parametrize("name", ["tuples", "dicts", "mixed"])
+def test_another_structure_is_a_value_error(name, error_of):
+    model, values = MODELS[name]
+    parallel = torch.neuron.DataParallel(quiet(trace, model, *values(2))[0])
+    args = values(4)
+    for bad in (args[:-1] + (torch.rand(4, 3),), args[:-1] + ([],), args + (torch.rand(4, 3),)):
+        assert error_of(ValueError, parallel, *bad).code == "shape_mismatch"
+
+
+# --- keyword arguments
+# -----------------------------------------------------------------------------------------------
+
+
+class Masked(torch.nn.Module):
+    def forward(self, x, mask=None, bias=None):
+        if mask is not None:
+            x = x * mask
+        return x if bias is None else x + bias
+
+
+def test_arguments_may_be_given_by_name(error_of):
+    model = Masked()
+    parallel = torch.neuron.DataParallel(trace(model, torch.rand(2, 3), torch.rand(2, 3)))
+    x, mask = torch.rand(7, 3), torch.rand(7, 3)
+    for given in (parallel(x, mask), parallel(x, mask=mask), parallel(mask=mask, x=x)):
+        same(given, x * mask)
+    same(parallel.submit(x=x, mask=mask).result(), x * mask)
+    assert "mask" in str(error_of(TypeError, parallel, x, mask, mask=mask))
+    assert "nothing" in str(error_of(TypeError, parallel, x, nothing=mask))
+    assert "x" in str(error_of(TypeError, parallel, mask=mask))
+
+
+def test_examples_may_be_given_by_name_with_defaults_between_them():
+    model = Masked()
+    traced = torch_neuron.trace(model, torch.rand(2, 3), example_kwarg_inputs={"bias": torch.rand(2, 3)}, tune=False)
+    x, bias = torch.rand(5, 3), torch.rand(5, 3)
+    same(torch.neuron.DataParallel(traced)(x, None, bias), x + bias)
+    same(traced(x, mask=None, bias=bias), x + bias)
+
+
+def test_a_script_module_takes_arguments_by_name():
+    script = torch.jit.script(Two())
+    parallel = torch.neuron.DataParallel(trace(script, torch.rand(2, 3), torch.rand(2, 3)))
+    x, y = torch.rand(5, 3), torch.rand(5, 3)
+    same(parallel(y=y, x=x), x - y)
+
+
+class Two(torch.nn.Module):
+    def forward(self, x, y):
+        return x - y
+
+
+# --- values that are no tensors
+# --------------------------------------------------------------------------------------
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, x, factor: float, names: str):
+        return x * factor if names == "scale" else x
+
+
+def test_values_that_are_no_tensors_go_to_every_chunk():
+    parallel = torch.neuron.DataParallel(trace(Scaled(), torch.rand(2, 3), 2.0, "scale"))
+    x = torch.rand(9, 3)
+    same(parallel(x, 3.0, "scale"), x * 3)
+    same(parallel(x, 3, "scale"), x * 3)  # an int for a float, as Python has it
+    same(parallel(x, 3.0, "other"), x)
+    same(parallel(x, factor=0.5, names="scale"), x * 0.5)
+
+
+def test_where_the_code_cannot_be_scripted_they_are_constants(error_of):
+    class Odd(torch.nn.Module):
+        def forward(self, x, options):
+            return x * eval(options["factor"])
+
+    parallel = torch.neuron.DataParallel(quiet(trace, Odd(), torch.rand(2, 3), {"factor": "3"})[0])
+    x = torch.rand(5, 3)
+    same(parallel(x, {"factor": "3"}), x * 3)
+    assert error_of(ValueError, parallel, x, {"factor": "4"}).code == "shape_mismatch"
+
+
+def test_a_0_dimensional_tensor_goes_to_every_chunk():
+    model = Two()
+    parallel = torch.neuron.DataParallel(trace(model, torch.rand(2, 3), torch.tensor(1.0)))
+    x = torch.rand(9, 3)
+    same(parallel(x, torch.tensor(0.5)), x - 0.5)
+
+
+def test_what_no_model_takes_is_a_type_error(error_of):
+    assert error_of(TypeError, trace, Two(), torch.rand(2, 3), object()).code == "invalid_argument"
+    assert error_of(TypeError, trace, Two(), torch.rand(2, 3), {object(): torch.rand(1)}).code == "invalid_argument"
+
+
+def test_constants_of_an_answer_are_mentioned():
+    _, said = quiet(trace, MODELS["mixed"][0], *mixed(2))
+    assert any("2" in sentence and "constant" in sentence for sentence in said)
