@@ -1,10 +1,11 @@
 #pragma once
 
-#include <ATen/core/ivalue.h>
+#include <ganglion/actors/protocol/response.hpp>
+
 #include <pybind11/pybind11.h>
 
 #include <condition_variable>
-#include <future>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -16,22 +17,23 @@ class completions {
  public:
   static completions& process_wide();
 
-  /// `future` has a method `_finish(value, exception)`, which is called once. The caller holds the GIL.
-  void add(std::future<c10::IValue> answer, pybind11::object future);
+  /// What is to be called once with the answer, on any thread. `future` has a method `_finish(value, exception)`, which
+  /// is called then. The caller holds the GIL.
+  std::function<void(response&&)> teller(pybind11::object future);
 
  private:
-  struct pending {
-    std::future<c10::IValue> answer;
-    pybind11::object future;
+  struct answer {
+    response result;
+    PyObject* future;  // ours; let go of under the GIL
   };
 
   completions();
   void run();
-  std::vector<pending> take_ready();
+  std::vector<answer> take();
 
   std::mutex mutex_;
   std::condition_variable added_;
-  std::vector<pending> pending_;
+  std::vector<answer> answers_;
 };
 
 }  // namespace ganglion::python

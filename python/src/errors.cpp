@@ -1,7 +1,5 @@
 #include "errors.hpp"
 
-#include <ganglion/model_io/replica.hpp>
-
 namespace py = pybind11;
 
 namespace ganglion::python {
@@ -25,16 +23,6 @@ void raise(const py::object& exception) {
 }  // namespace
 
 py::object exception_for(const failure& f) { return made(to_string(f.code), f, retryable(f.code)); }
-
-py::object exception_for(const std::exception_ptr& thrown) {
-  try {
-    std::rethrow_exception(thrown);
-  } catch (const error& e) {
-    return exception_for(e.failure());
-  } catch (const std::exception& e) {
-    return exception_for(failure{errc::forward_failed, brief_message(e)});
-  }
-}
 
 void refuse_type(const std::string& sentence) { throw wrong_type(sentence); }
 

@@ -4,13 +4,10 @@
 
 #include <pybind11/pybind11.h>
 
-#include <exception>
-
 namespace ganglion::python {
 
 /// The Python exception for an error: an instance of one of torch_neuron.errors' classes. Needs the GIL.
 pybind11::object exception_for(const failure& f);
-pybind11::object exception_for(const std::exception_ptr& thrown);
 
 /// Raises TypeError, as torch_neuron.errors has it, with a sentence.
 [[noreturn]] void refuse_type(const std::string& sentence);

@@ -55,15 +55,17 @@ std::size_t checked_workers(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }
 
-/// Waits with the GIL let go. A signal's handler that raises, as Ctrl-C's does, ends the wait and not the
-/// engine: the request runs to its end unheard.
-void wait(const std::future<c10::IValue>& future) {
+/// Waits with the GIL let go. A signal's handler that raises, as Ctrl-C's does, ends the wait and cancels the request.
+void wait(const std::future<response>& future, request_handle& request) {
   for (;;) {
     {
       const without_gil others_run;
       if (future.wait_for(between_signals) == std::future_status::ready) return;
     }
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (PyErr_CheckSignals() == 0) continue;
+    const py::error_already_set raised;
+    request.cancel();
+    throw raised;
   }
 }
 
@@ -98,32 +100,32 @@ std::shared_ptr<data_parallel> parallel::held() const {
 py::object parallel::call(const py::tuple& arguments) {
   const auto target = held();
   auto inputs = arguments_for(target->model().signature(), arguments);
-  std::future<c10::IValue> future;
-  bool ready = false;
+  request_handle request;
+  request_options options;
+  options.stop = request.token();
+  std::future<response> future;
   {
     const without_gil others_run;
-    future = target->submit(std::move(inputs));
-    ready = future.wait_for(between_signals) == std::future_status::ready;
+    future = target->submit(std::move(inputs), std::move(options));
+    future.wait_for(between_signals);
   }
-  if (!ready) {
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    wait(future);
-  }
+  wait(future, request);
   release_kept();
   say_what_was_logged();
-  return to_python(future.get());
+  return to_python(std::move(future.get().outputs));
 }
 
-void parallel::submit(const py::tuple& arguments, py::object future) {
+request_handle parallel::submit(const py::tuple& arguments, py::object future, const request_wish& wish) {
   const auto target = held();
   release_kept();
+  auto options = wish.options();
   auto inputs = arguments_for(target->model().signature(), arguments);
-  std::future<c10::IValue> answer;
-  {
-    const without_gil others_run;
-    answer = target->submit(std::move(inputs));
-  }
-  completions::process_wide().add(std::move(answer), std::move(future));
+  request_handle request;
+  options.stop = request.token();
+  auto tell = completions::process_wide().teller(std::move(future));
+  const without_gil others_run;
+  target->start(std::move(inputs), std::move(options), std::move(tell));
+  return request;
 }
 
 void parallel::disable_dynamic_batching() { held()->disable_dynamic_batching(); }
@@ -142,13 +144,20 @@ void bind_parallel(py::module_& m) {
   using size_getter = std::size_t (parallel::*)() const;
   using rows_getter = std::optional<std::int64_t> (parallel::*)() const;
   using setter = void (parallel::*)(std::int64_t);
+  py::class_<request_handle>(m, "Request").def("cancel", &request_handle::cancel);
   py::class_<parallel>(m, "Parallel")
       .def(py::init<compiled_model, py::object, std::int64_t, bool, std::optional<std::int64_t>,
                     std::optional<std::int64_t>>(),
            py::arg("model"), py::arg("device_ids"), py::arg("dim"), py::arg("dynamic_batching"), py::arg("num_workers"),
            py::arg("split_size"))
       .def("call", &parallel::call)
-      .def("submit", &parallel::submit)
+      .def(
+          "submit",
+          [](parallel& p, const py::tuple& arguments, py::object future, std::optional<double> timeout,
+             std::string priority, std::string tenant) {
+            return p.submit(arguments, std::move(future), {timeout, std::move(priority), std::move(tenant)});
+          },
+          py::arg("arguments"), py::arg("future"), py::arg("timeout"), py::arg("priority"), py::arg("tenant"))
       .def("disable_dynamic_batching", &parallel::disable_dynamic_batching)
       .def_property_readonly("dynamic_batching", &parallel::dynamic_batching)
       .def_property("num_workers", static_cast<size_getter>(&parallel::num_workers),

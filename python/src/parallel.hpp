@@ -1,5 +1,7 @@
 #pragma once
 
+#include "request_handle.hpp"
+
 #include <ganglion/engine/data_parallel.hpp>
 
 #include <pybind11/pybind11.h>
@@ -15,10 +17,10 @@ class parallel {
            std::optional<std::int64_t> num_workers, std::optional<std::int64_t> split_size);
   ~parallel();
 
-  /// Runs forward(*arguments) and waits, other Python threads running; Ctrl-C ends the wait.
+  /// Runs forward(*arguments) and waits, other Python threads running. Ctrl-C ends the wait and cancels the request.
   pybind11::object call(const pybind11::tuple& arguments);
   /// Does not wait: `future` is told the answer or the exception, see `completions`.
-  void submit(const pybind11::tuple& arguments, pybind11::object future);
+  request_handle submit(const pybind11::tuple& arguments, pybind11::object future, const request_wish& wish);
 
   void disable_dynamic_batching();
   bool dynamic_batching() const { return held()->dynamic_batching(); }

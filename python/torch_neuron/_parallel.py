@@ -23,13 +23,17 @@ class RequestFuture(concurrent.futures.Future):
         self._cancelling = threading.Lock()
 
     def cancel(self):
-        """Gives the request up, unless its answer is there. Who waits is told at once."""
+        """Gives the request up, unless its answer is there: rows that are not begun are dropped.
+
+        Who waits is told at once.
+        """
         with self._cancelling:
             told = self.cancelled()
             if not super().cancel():
                 return False
             if not told:
                 self.set_running_or_notify_cancel()
+                self._request.cancel()
         return True
 
     def _finish(self, value, exception):
@@ -133,36 +137,38 @@ class DataParallel(torch.nn.Module):
             return self._parallel.call(inputs)
         return structure.value_of(self._parallel.call(structure.tensors_of(inputs)))
 
-    def submit(self, *inputs, **kwargs):
+    def submit(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
         """The same without waiting.
 
+        Args:
+            *inputs, **kwargs: as for a call.
+            timeout: seconds after which the answer is of no more use; None: no limit.
+            priority: ``"high"``, ``"normal"`` or ``"low"``: which of the requests that wait goes first.
+            tenant: whose request it is; tenants of one priority share the cores evenly.
+
         Returns:
-            A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would.
-            ``cancel()`` works until the answer is there.
+            A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would, and raises
+            TimeoutError (``deadline_exceeded``) after the timeout. ``cancel()`` drops the rows that are not begun.
         """
         if kwargs:
             inputs = bind(self._names, inputs, kwargs)
-        future = RequestFuture()
         structure = self._structure
+        if structure is not None:
+            inputs = structure.tensors_of(inputs)
+        future = RequestFuture()
         future._restore = _as_it_is if structure is None else structure.value_of
-        self._parallel.submit(inputs if structure is None else structure.tensors_of(inputs), future)
+        future._request = self._parallel.submit(
+            inputs, future, None if timeout is None else float(timeout), priority, tenant
+        )
         return future
 
-    async def async_forward(self, *inputs, timeout=None, **kwargs):
+    async def async_forward(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
         """The same on asyncio: ``output = await model_parallel.async_forward(x, timeout=0.5)``.
-
-        Args:
-            timeout: seconds until TimeoutError; None: no limit.
 
         A task that is cancelled while it waits cancels its request.
         """
-        future = asyncio.wrap_future(self.submit(*inputs, **kwargs))
-        if timeout is None:
-            return await future
-        try:
-            return await asyncio.wait_for(future, timeout)
-        except asyncio.TimeoutError:
-            raise _make("deadline_exceeded", f"the answer was not there within {timeout} s") from None
+        options = {"timeout": timeout, "priority": priority, "tenant": tenant}
+        return await asyncio.wrap_future(self.submit(*inputs, **options, **kwargs))
 
     # --- settings -------------------------------------------------------------------------------------------
 

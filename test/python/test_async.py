@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import time
 
 import pytest
 import torch
@@ -60,32 +61,58 @@ def test_async_forward_awaits_the_answer(rows_model, rows_parallel):
     asyncio.run(main())
 
 
-def test_a_timeout_is_a_timeout_error_and_the_object_goes_on(slow):
+def rows_run():
+    return sum(core.rows for core in torch_neuron.status().cores)
+
+
+def unanswered_soon(seconds=5):
+    """Whether nothing is under way any more within some seconds."""
+    end = time.monotonic() + seconds
+    while torch_neuron.status().unanswered and time.monotonic() < end:
+        time.sleep(0.005)
+    return torch_neuron.status().unanswered == 0
+
+
+def test_a_timeout_is_a_timeout_error_and_drops_the_rows_that_wait(slow):
     async def main():
+        before = rows_run()
         with pytest.raises(TimeoutError) as raised:
-            await slow.async_forward(torch.rand(64, 192, 192), timeout=0.02)
-        assert raised.value.code == "deadline_exceeded" and "0.02" in str(raised.value)
+            await slow.async_forward(torch.rand(2000, 192, 192), timeout=0.05)
+        assert raised.value.code == "deadline_exceeded"
         assert (await slow.async_forward(torch.rand(1, 192, 192), timeout=60)).shape == (1, 192, 192)
+        assert rows_run() - before < 1000
 
     asyncio.run(main())
 
 
-def test_a_cancelled_task_stops_waiting_and_the_object_goes_on(slow):
+def test_a_cancelled_task_cancels_its_request(slow):
     async def main():
-        task = asyncio.ensure_future(slow.async_forward(torch.rand(64, 192, 192)))
-        await asyncio.sleep(0.02)
+        before = rows_run()
+        task = asyncio.ensure_future(slow.async_forward(torch.rand(2000, 192, 192)))
+        await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert unanswered_soon() and rows_run() - before < 1000
         assert (await slow.async_forward(torch.rand(1, 192, 192))).shape == (1, 192, 192)
 
     asyncio.run(main())
 
 
-def test_a_future_can_be_cancelled(slow):
-    future = slow.submit(torch.rand(64, 192, 192))
+def test_submit_takes_a_timeout_a_priority_and_a_tenant(rows_parallel, error_of):
+    future = rows_parallel.submit(torch.rand(3, 4), timeout=60, priority="high", tenant="somebody")
+    assert future.result(60).shape == (3, 3)
+    assert isinstance(rows_parallel.submit(torch.rand(3, 4), timeout=0).exception(10), TimeoutError)
+    assert error_of(ValueError, rows_parallel.submit, torch.rand(3, 4), priority="urgent").code == "invalid_argument"
+    assert error_of(ValueError, rows_parallel.submit, torch.rand(3, 4), timeout=-1).code == "invalid_argument"
+
+
+def test_a_future_that_is_cancelled_drops_the_rows_that_wait(slow):
+    before = rows_run()
+    future = slow.submit(torch.rand(2000, 192, 192))
     assert future.cancel() and future.cancelled() and future.cancel()
     assert concurrent.futures.wait([future], timeout=1).done == {future}
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(1)
+    assert unanswered_soon() and rows_run() - before < 1000
     assert slow(torch.rand(1, 192, 192)).shape == (1, 192, 192)
