@@ -6,8 +6,8 @@
 
 #include <iostream>
 
-int main(int, char** argv) try {
-  auto module = ganglion::load_module(argv[1]);             // any TorchScript file
+int main(int argc, char** argv) try {
+  auto module = ganglion::load_module(argc > 1 ? argv[1] : "model.pt");   // any TorchScript file
   auto digits = [](std::int64_t rows) { return at::zeros({rows, 1, 28, 28}); };
   auto model = ganglion::trace(module, {digits(16)});       // compiled for batches of 16
   ganglion::data_parallel parallel(model);                  // a replica on every core that is visible
