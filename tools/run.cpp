@@ -72,11 +72,9 @@ data_parallel_options options_of(const run_command& given) {
 
 run_report run_on_engine(const run_command& given, const compiled_model& model, std::vector<c10::IValue> arguments) {
   run_report report;
-  std::atomic<std::int64_t> executions{0};
   std::atomic<std::int64_t> rows_done{0};
   auto settings = command_engine_options();
   settings.on_execution = [&](const execution_record& record) {
-    ++executions;
     if (!record.failed) rows_done += record.rows;
   };
   {
@@ -91,12 +89,12 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
                          counted(static_cast<std::int64_t>(cores), "core"));
     });
     const auto start = std::chrono::steady_clock::now();
-    report.answer = net(std::move(arguments));
+    auto answer = net.submit(std::move(arguments), {}).get();
+    report.answer = std::move(answer.outputs);
+    report.executions = answer.timing.executions;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     report.warnings = net.warnings();
   }
-  // The engine tells of an execution after its answer, but not after its own end.
-  report.executions = executions;
   return report;
 }
 
