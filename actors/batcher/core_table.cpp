@@ -104,9 +104,4 @@ bool core_table::all_done() const {
   return true;
 }
 
-void core_table::for_each(const std::function<void(const execution_ptr&)>& f) const {
-  for (const auto& [index, c] : cores_)
-    for (const auto& [id, h] : c.in_flight) f(h.work);
-}
-
 }  // namespace ganglion

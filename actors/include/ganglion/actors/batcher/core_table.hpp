@@ -51,7 +51,6 @@ class core_table {
   double measured_in_flight(const std::vector<std::size_t>& among) const;
   /// Whether all rows that any core holds are in their answers.
   bool all_done() const;
-  void for_each(const std::function<void(const execution_ptr&)>& f) const;
 
  private:
   struct held {
