@@ -1,6 +1,7 @@
-// Ganglion by messages. A CAF program with an actor_system of its own spawns Ganglion's actors in it, has a model loaded
-// and talks to its coordinator: requests, an error, a cancelled request, a status and a drain. Only the message face is
-// linked. At the end there is nothing to shut down: the handles go out of scope, and the actor_system ends.
+// Ganglion by messages. A CAF program with an actor_system of its own spawns Ganglion's actors in it, has a model
+// loaded and talks to its coordinator: requests, an error, a cancelled request, a status and a drain. Only the
+// message face is linked. At the end there is nothing to shut down: the handles go out of scope, and the actor_system
+// ends.
 #include <ganglion/actors/supervisor/supervisor.hpp>
 #include <ganglion/model_io/model.hpp>
 

@@ -123,7 +123,8 @@ void write_timeline(const execution_recorder& recorder, const bench_report& repo
                                   : fmt::format("{} of {} executions, from the middle", count, all);
   picture.subtitle = fmt::format("{}; {}", picture_subtitle(report), shown);
   for (const auto core : report.cores) picture.lanes.push_back(fmt::format("nc:{}", core));
-  value_or_throw(write_whole_file(report.timeline, [&](std::ostream& file) { file << valid_utf8(timeline_svg(picture)); }));
+  value_or_throw(
+      write_whole_file(report.timeline, [&](std::ostream& file) { file << valid_utf8(timeline_svg(picture)); }));
 }
 
 bench_report measure(const bench_options& given, execution_recorder& recorder) {

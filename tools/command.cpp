@@ -51,9 +51,10 @@ void print_about(const fs::path& written, const std::function<void()>& print) {
     print();
     flush_printed();
   } catch (const std::exception&) {
-    throw error(errc::io_failed, fmt::format("'{}' is written and whole, but what was to be printed could not be written "
-                                             "to stdout",
-                                             written.native()));
+    throw error(errc::io_failed,
+                fmt::format("'{}' is written and whole, but what was to be printed could not be written "
+                            "to stdout",
+                            written.native()));
   }
 }
 

@@ -29,10 +29,12 @@ std::optional<failure> admission::enter(std::int64_t rows, std::int64_t bytes) {
   leave_queue(rows, bytes);
   answered();
   if (too_many)
-    return failure{errc::queue_full, fmt::format("{} rows wait and {} more would pass max_queued_rows = {}: try again later",
-                                                 rows_before, rows, limits_.max_queued_rows)};
-  return failure{errc::queue_full, fmt::format("{} bytes wait and {} more would pass max_queued_bytes = {}: try again later",
-                                               bytes_before, bytes, limits_.max_queued_bytes)};
+    return failure{errc::queue_full,
+                   fmt::format("{} rows wait and {} more would pass max_queued_rows = {}: try again later", rows_before,
+                               rows, limits_.max_queued_rows)};
+  return failure{errc::queue_full,
+                 fmt::format("{} bytes wait and {} more would pass max_queued_bytes = {}: try again later",
+                             bytes_before, bytes, limits_.max_queued_bytes)};
 }
 
 void admission::leave_queue(std::int64_t rows, std::int64_t bytes) {

@@ -14,10 +14,11 @@ namespace ganglion {
 expected<void> validate(const batcher_config& config) {
   const auto& c = config.credits;
   if (c.executions < 1 || c.most_executions < c.executions || !(c.seconds >= 0))
-    return failure{errc::invalid_argument,
-                   fmt::format("credits of {} to {} executions and {} seconds cannot be used: at least 1 execution, no more "
-                               "than the most, and no negative time",
-                               c.executions, c.most_executions, c.seconds)};
+    return failure{
+        errc::invalid_argument,
+        fmt::format("credits of {} to {} executions and {} seconds cannot be used: at least 1 execution, no more "
+                    "than the most, and no negative time",
+                    c.executions, c.most_executions, c.seconds)};
   if (config.max_queue_time && config.max_queue_time->count() <= 0)
     return failure{errc::invalid_argument,
                    fmt::format("max_queue_time is {} ns, but must be positive, or unset for no limit",
@@ -49,7 +50,8 @@ void arm(batcher_pointer self, clock::time_point now) {
   auto due = s.queue.due();
   if (!due || (s.next_tick && *s.next_tick <= *due)) return;
   s.next_tick = due;
-  send_later(*self, batcher_actor{self}, std::max(*due - now, clock::duration::zero()), batcher_tick{++s.tick_generation});
+  send_later(*self, batcher_actor{self}, std::max(*due - now, clock::duration::zero()),
+             batcher_tick{++s.tick_generation});
 }
 
 /// Binds work to cores for as long as one of them takes any.

@@ -18,9 +18,14 @@ void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size
   auto id = d->id;
   auto size = d->rule.compiled_size;
   const auto& options = d->coalescing;
-  deployments_.insert_or_assign(
-      id, deployment_state{d, num_workers, request_queue{{size, options.ageing}}, batch_cover{{size}, options.deterministic},
-                           0, 0, false, {}});
+  deployments_.insert_or_assign(id, deployment_state{d,
+                                                     num_workers,
+                                                     request_queue{{size, options.ageing}},
+                                                     batch_cover{{size}, options.deterministic},
+                                                     0,
+                                                     0,
+                                                     false,
+                                                     {}});
 }
 
 bool formation::close(std::uint64_t deployment_id) {

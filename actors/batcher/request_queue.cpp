@@ -162,7 +162,8 @@ void request_queue::take_turns(level& l, const std::string& join_key, std::int64
   }
 }
 
-std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into) {
+std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most,
+                                      batch& into) {
   std::int64_t taken = 0;
   for (auto e = t.entries.begin(); e != t.entries.end() && taken < most;) {
     if (!e->goes_with(join_key)) {

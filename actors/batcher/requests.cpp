@@ -10,8 +10,8 @@ namespace {
 
 failure lost(std::string_view why, const slot& where, std::size_t core) {
   return {errc::core_lost,
-          fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again", core, where.first_row(),
-                      where.first_row() + where.rows() - 1, why),
+          fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again", core,
+                      where.first_row(), where.first_row() + where.rows() - 1, why),
           where.first_row(), where.first_row() + where.rows(), static_cast<std::int32_t>(core)};
 }
 
@@ -55,15 +55,17 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
     auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.target->cores)), 1, executions);
     auto needed = wait + nanoseconds(d.cover.cost(r.rows()) / at_once);
     if (now + needed > *deadline)
-      return failure{errc::deadline_exceeded,
-                     fmt::format("the request has {:.3g} ms left, but {:.3g} ms of waiting and execution are expected: give it "
-                                 "more time, or send less",
-                                 milliseconds(*deadline - now), milliseconds(needed))};
+      return failure{
+          errc::deadline_exceeded,
+          fmt::format("the request has {:.3g} ms left, but {:.3g} ms of waiting and execution are expected: give it "
+                      "more time, or send less",
+                      milliseconds(*deadline - now), milliseconds(needed))};
   }
   if (limits_.max_queue_time && wait > *limits_.max_queue_time)
-    return failure{errc::queue_full, fmt::format("a wait of {:.3g} ms is expected, which passes max_queue_time = {:.3g} ms: try "
-                                                 "again later",
-                                                 milliseconds(wait), milliseconds(*limits_.max_queue_time))};
+    return failure{errc::queue_full,
+                   fmt::format("a wait of {:.3g} ms is expected, which passes max_queue_time = {:.3g} ms: try "
+                               "again later",
+                               milliseconds(wait), milliseconds(*limits_.max_queue_time))};
   return std::nullopt;
 }
 
@@ -130,7 +132,8 @@ void formation::fail_all(const failure& f) {
   for (const auto& [id, d] : deployments_) fail_all_of(d, f);
 }
 
-// -- executions that ended ----------------------------------------------------------------------------------------------
+// -- executions that ended
+// ----------------------------------------------------------------------------------------------
 
 void formation::finished(std::size_t core, const execution_report& report) {
   auto held = cores_.take(core, report.work->id);
@@ -195,8 +198,8 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
     }
     // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
     if (p.where->is_settled()) continue;
-    end(p.owner, lost(p.lost_before ? "after they had been tried once before" : "and no other core can take them", *p.where,
-                      core));
+    end(p.owner, lost(p.lost_before ? "after they had been tried once before" : "and no other core can take them",
+                      *p.where, core));
   }
   if (!again.pieces.empty()) d.queue.push_again(std::move(again));
 }

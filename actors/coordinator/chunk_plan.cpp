@@ -36,9 +36,10 @@ expected<void> check_compile_batch(std::int64_t rows, std::size_t device_count, 
                                       : fmt::format("{:.4g}", static_cast<double>(rows) / static_cast<double>(devices));
   return failure{
       errc::batch_size_mismatch,
-      fmt::format("input.shape[{}] = {} over {} core{} is {}, but the model was compiled for {}: with dynamic batching "
-                  "disabled, input.shape[dim] / len(device_ids) must equal compilation_input.shape[dim], so give {} rows",
-                  dim, rows, devices, devices == 1 ? "" : "s", quotient, compiled_size, compiled_size * devices)};
+      fmt::format(
+          "input.shape[{}] = {} over {} core{} is {}, but the model was compiled for {}: with dynamic batching "
+          "disabled, input.shape[dim] / len(device_ids) must equal compilation_input.shape[dim], so give {} rows",
+          dim, rows, devices, devices == 1 ? "" : "s", quotient, compiled_size, compiled_size * devices)};
 }
 
 }  // namespace ganglion

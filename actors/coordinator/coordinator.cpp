@@ -11,12 +11,14 @@ namespace ganglion {
 
 expected<void> validate(const configure& settings) {
   if (settings.num_workers && *settings.num_workers == 0)
-    return failure{errc::invalid_argument,
-                   "num_workers is 0, but at least 1 execution must be in flight: give a positive number, or leave it unset"};
+    return failure{
+        errc::invalid_argument,
+        "num_workers is 0, but at least 1 execution must be in flight: give a positive number, or leave it unset"};
   if (settings.split_size && *settings.split_size <= 0)
-    return failure{errc::invalid_argument,
-                   fmt::format("split_size is {}, but a chunk needs at least 1 row: give a positive number, or leave it unset",
-                               *settings.split_size)};
+    return failure{
+        errc::invalid_argument,
+        fmt::format("split_size is {}, but a chunk needs at least 1 row: give a positive number, or leave it unset",
+                    *settings.split_size)};
   return {};
 }
 
@@ -41,7 +43,8 @@ class answer_once {
   answer_once(answer_once&&) = default;
   ~answer_once() {
     if (promise_.pending())
-      deliver({{}, {errc::draining, "the engine ended before the request was answered: send it to another engine"}, {}});
+      deliver(
+          {{}, {errc::draining, "the engine ended before the request was answered: send it to another engine"}, {}});
   }
 
   void deliver(response result) {
@@ -80,15 +83,17 @@ void warn_of(coordinator_pointer self, const request& r) {
   const auto& config = self->state.config;
   if (!config.warnings) return;
   if (!r.dynamic_batching() && config.split_size)
-    config.warnings->add("split_size", fmt::format("split_size = {} has no meaning while dynamic batching is off: each core "
-                                                   "gets one chunk of the compiled size",
-                                                   *config.split_size));
+    config.warnings->add("split_size",
+                         fmt::format("split_size = {} has no meaning while dynamic batching is off: each core "
+                                     "gets one chunk of the compiled size",
+                                     *config.split_size));
   auto executions = r.chunks().executions();
   if (executions < r.target().cores.size())
-    config.warnings->add("under_used", fmt::format("a request of {} row{} needs {} execution{} of up to {} rows: of {} cores some "
-                                                   "stay idle",
-                                                   r.rows(), r.rows() == 1 ? "" : "s", executions, executions == 1 ? "" : "s", r.chunks().batch(),
-                                                   r.target().cores.size()));
+    config.warnings->add("under_used",
+                         fmt::format("a request of {} row{} needs {} execution{} of up to {} rows: of {} cores some "
+                                     "stay idle",
+                                     r.rows(), r.rows() == 1 ? "" : "s", executions, executions == 1 ? "" : "s",
+                                     r.chunks().batch(), r.target().cores.size()));
 }
 
 /// Fixes the rules for a request and passes it on.
@@ -140,9 +145,11 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   auto promise = self->make_response_promise<infer_response>();
   answer_once answer{promise, m};
   if (s.ids.contains(key)) {
-    answer.deliver({{}, {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
-                                                             "among its unanswered requests",
-                                                             m.id)}, {}});
+    answer.deliver({{},
+                    {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
+                                                         "among its unanswered requests",
+                                                         m.id)},
+                    {}});
     return promise;
   }
   auto id = request::next_id();

@@ -38,8 +38,8 @@ expected<void> same_outputs(const c10::IValue& first, const c10::IValue& outputs
 }
 
 /// Whether a leaf that is no tensor has the value that it had in the first chunk.
-expected<void> same_value(const c10::IValue& first, const c10::IValue& outputs, const c10::IValue& leaf, std::size_t index,
-                          std::size_t chunk) {
+expected<void> same_value(const c10::IValue& first, const c10::IValue& outputs, const c10::IValue& leaf,
+                          std::size_t index, std::size_t chunk) {
   if (equal_leaves(first, leaf)) return {};
   return mismatch(fmt::format("{} is {} in chunk {} and {} in another: values that are no tensors must be equal in all "
                               "chunks",
@@ -54,7 +54,8 @@ std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
 }
 
 /// Whether the caller's tensor is as the output turned out.
-expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::IntArrayRef sizes, const std::string& name) {
+expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::IntArrayRef sizes,
+                            const std::string& name) {
   if (given.scalar_type() == dtype && given.sizes() == sizes) return {};
   return mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", name, to_string(dtype, sizes),
                               to_string(given.scalar_type(), given.sizes())));
@@ -142,9 +143,10 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
     }
     const auto& t = leaves[i].toTensor();
     if (t.dim() == 0 || t.size(0) != batch)
-      return mismatch(fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
-                                  "told apart, so disable dynamic batching",
-                                  leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
+      return mismatch(
+          fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
+                      "told apart, so disable dynamic batching",
+                      leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
     if (config_.outputs.empty()) {
@@ -181,10 +183,11 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
     if (!fits) {
       auto sizes = to.sizes().vec();
       sizes[0] = batch;  // what another chunk returned, not the whole answer
-      return mismatch(fmt::format("{} is {} in chunk {}, but {} in another for as many rows: dtype and trailing shape must "
-                                  "agree between chunks",
-                                  leaf_name(outputs, i), to_string(from.scalar_type(), from.sizes()), where.chunk(),
-                                  to_string(to.scalar_type(), sizes)));
+      return mismatch(
+          fmt::format("{} is {} in chunk {}, but {} in another for as many rows: dtype and trailing shape must "
+                      "agree between chunks",
+                      leaf_name(outputs, i), to_string(from.scalar_type(), from.sizes()), where.chunk(),
+                      to_string(to.scalar_type(), sizes)));
     }
     if (to.numel() > 0) copy_rows(to, where.first_row(), from, offset, where.rows());
   }

@@ -35,8 +35,9 @@ expected<void> check_outputs(const deployment& target, std::int64_t rows, const 
   const auto& specs = target.model.outputs();
   if (outputs.empty()) return {};
   if (outputs.size() != specs.size())
-    return failure{errc::shape_mismatch, fmt::format("{} output tensor{} given, but the model returns {}", outputs.size(),
-                                                     outputs.size() == 1 ? " was" : "s were", specs.size())};
+    return failure{errc::shape_mismatch,
+                   fmt::format("{} output tensor{} given, but the model returns {}", outputs.size(),
+                               outputs.size() == 1 ? " was" : "s were", specs.size())};
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& t = outputs[i];
     const auto& spec = specs[i];
@@ -89,7 +90,10 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
 request::~request() {
   leave_queue(waiting_rows_);
   if (!answer_)
-    answered({{}, {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"}, {}});
+    answered(
+        {{},
+         {errc::draining, "the engine ended before the request was looked at or answered: send it to another engine"},
+         {}});
 }
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {

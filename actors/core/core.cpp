@@ -1,5 +1,7 @@
 #include <ganglion/actors/core/core.hpp>
 
+#include "protocol/send_later.hpp"
+
 #include <caf/all.hpp>
 #include <fmt/format.h>
 
@@ -48,12 +50,20 @@ class core_port final : public lane_sink {
   bool closed_ = false;
 };
 
+/// How long a core that is told to quit waits for what its lane runs. Whoever waited for that is answered by then, so
+/// it is a lane on its way to the report that an execution ended, or one that computes for nobody.
+constexpr auto last_reports = std::chrono::milliseconds(100);
+
 struct core_state {
   core_config config;
   std::shared_ptr<core_port> port;
   std::unique_ptr<ganglion::lane> lane;
   core_status status;
   std::map<std::uint64_t, std::size_t> model_bytes;
+  /// The executions that the lane was given and has not reported.
+  std::size_t in_lane = 0;
+  /// Why it quits, once it is told to.
+  std::optional<caf::error> ending;
   /// Who waits for a model, by its id.
   std::multimap<std::uint64_t, std::pair<std::uint64_t, caf::typed_response_promise<model_loaded>>> loading;
 
@@ -89,8 +99,24 @@ void on_loaded(core_pointer self, const lane_loaded& m) {
   promise.deliver(model_loaded{s.config.lane.core, operation, m.report});
 }
 
+void on_start(core_pointer self, const start_execution& m) {
+  auto& s = self->state;
+  if (s.ending) return;
+  ++s.in_lane;
+  s.lane->start(m.work);
+}
+
+void on_exit(core_pointer self, const caf::exit_msg& m) {
+  auto& s = self->state;
+  if (s.ending) return;
+  if (s.in_lane == 0) return self->quit(m.reason);
+  s.ending = m.reason;
+  send_later(*self, core_actor{self}, last_reports, end_core{});
+}
+
 void on_finished(core_pointer self, const lane_finished& m) {
   auto& s = self->state;
+  s.in_lane -= m.reports->size();
   for (const auto& report : *m.reports) {
     if (report.ran) {
       ++s.status.executions;
@@ -102,6 +128,7 @@ void on_finished(core_pointer self, const lane_finished& m) {
   }
   if (auto batcher = strengthen<batcher_actor>(s.config.batcher))
     self->send(batcher, executions_done{s.config.lane.core, m.reports});
+  if (s.ending && s.in_lane == 0) self->quit(*s.ending);
 }
 
 core_status on_status(core_pointer self) {
@@ -116,6 +143,7 @@ core_status on_status(core_pointer self) {
 core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   auto& s = self->state;
   s.config = std::move(config);
+  self->set_exit_handler([self](caf::exit_msg& m) { on_exit(self, m); });
   s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));
   try {
     s.lane = s.config.make_lane(s.config.lane, s.port);
@@ -125,10 +153,11 @@ core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   return {
       [self](const load_model& m) { return on_load(self, m); },
       [self](const unload_model& m) { on_unload(self, m); },
-      [self](const start_execution& m) { self->state.lane->start(m.work); },
+      [self](const start_execution& m) { on_start(self, m); },
       [self](const lane_loaded& m) { on_loaded(self, m); },
       [self](const lane_finished& m) { on_finished(self, m); },
       [self](const lane_lost& m) { self->quit(caf::make_error(caf::sec::runtime_error, m.reason)); },
+      [self](const end_core&) { self->quit(self->state.ending.value_or(caf::error{})); },
       [self](const status_query&) { return on_status(self); },
   };
 }

@@ -25,14 +25,15 @@ void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_inde
         .copy_(rows_of(p.owner->leaves()[leaf_index].toTensor(), 0, *p.where));
   auto rows = work.rows();
   if (rows < work.batch)
-    buffer.narrow(0, rows, work.batch - rows).copy_(buffer.narrow(0, rows - 1, 1).expand_as(buffer.narrow(0, rows, work.batch - rows)));
+    buffer.narrow(0, rows, work.batch - rows)
+        .copy_(buffer.narrow(0, rows - 1, 1).expand_as(buffer.narrow(0, rows, work.batch - rows)));
 }
 
 failure forward_failure(const execution& work, const std::string& what, std::int32_t core) {
   const auto& where = *work.parts.front().where;
   return {errc::forward_failed,
-          fmt::format("the model failed on chunk {} (rows {} to {}) on core nc:{}: {}", where.chunk(), where.first_row(),
-                      where.first_row() + where.rows() - 1, core, what),
+          fmt::format("the model failed on chunk {} (rows {} to {}) on core nc:{}: {}", where.chunk(),
+                      where.first_row(), where.first_row() + where.rows() - 1, core, what),
           where.first_row(), where.first_row() + where.rows(), core};
 }
 

@@ -23,15 +23,17 @@ expected<void> validate(const request_options& options) {
 
 expected<void> validate(const coalescing_options& options) {
   if (options.max_queue_delay.count() < 0)
-    return failure{errc::invalid_argument,
-                   fmt::format("max_queue_delay is {} ns, but a batch cannot wait for less than 0: give a positive time, or 0 "
-                               "to wait for nothing",
-                               options.max_queue_delay.count())};
+    return failure{
+        errc::invalid_argument,
+        fmt::format("max_queue_delay is {} ns, but a batch cannot wait for less than 0: give a positive time, or 0 "
+                    "to wait for nothing",
+                    options.max_queue_delay.count())};
   if (options.ageing.count() < 0)
-    return failure{errc::invalid_argument,
-                   fmt::format("ageing is {} ns, but requests cannot rise after less than 0: give a positive time, or 0 for "
-                               "never",
-                               options.ageing.count())};
+    return failure{
+        errc::invalid_argument,
+        fmt::format("ageing is {} ns, but requests cannot rise after less than 0: give a positive time, or 0 for "
+                    "never",
+                    options.ageing.count())};
   return {};
 }
 

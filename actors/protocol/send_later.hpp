@@ -8,9 +8,9 @@
 
 namespace ganglion {
 
-/// Sends an actor a message after a time, if it is still there by then. CAF's own `delayed_send` holds its receiver until
-/// then, and an actor system that is about to end would wait for it. This one leaves that to an actor of its own, for
-/// which no system waits.
+/// Sends an actor a message after a time, if it is still there by then. CAF's own `delayed_send` holds its receiver
+/// until then, and an actor system that is about to end would wait for it. This one leaves that to an actor of its
+/// own, for which no system waits.
 template <class Handle, class Message>
 void send_later(caf::local_actor& self, const Handle& to, std::chrono::nanoseconds delay, Message message) {
   self.spawn<caf::hidden>([weak = caf::actor_cast<caf::weak_actor_ptr>(to), delay,

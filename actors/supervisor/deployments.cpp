@@ -50,10 +50,11 @@ expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_sta
     auto needed = s.cores[core].models.contains(m.model.id()) ? 0 : m.model.weight_bytes();
     auto used = bytes_on(s, core);
     if (limit && used + needed > *limit)
-      return failure{errc::core_memory_exceeded,
-                     fmt::format("the model needs {} bytes on core nc:{}, where {} of {} are in use: unload another model or "
-                                 "raise core_memory_bytes",
-                                 needed, core, used, *limit)};
+      return failure{
+          errc::core_memory_exceeded,
+          fmt::format("the model needs {} bytes on core nc:{}, where {} of {} are in use: unload another model or "
+                      "raise core_memory_bytes",
+                      needed, core, used, *limit)};
   }
   return std::make_shared<const deployment>(
       deployment{next_deployment_id(), m.model, std::move(*rule), std::move(cores), m.coalescing});
@@ -87,9 +88,10 @@ void warn_of_vectors(const deployment& d, const deploy& m) {
   if (!m.warnings) return;
   for (std::size_t i = 0; i < d.rule.out_axis.size(); ++i)
     if (d.rule.out_axis[i] < 0)
-      m.warnings->add("scalar_outputs",
-                      fmt::format("output {} is 0-dimensional: it is gathered as a vector with one element for each chunk",
-                                  d.model.outputs()[i].name));
+      m.warnings->add(
+          "scalar_outputs",
+          fmt::format("output {} is 0-dimensional: it is gathered as a vector with one element for each chunk",
+                      d.model.outputs()[i].name));
 }
 
 /// All cores have answered: makes the coordinator, or fails.

@@ -11,19 +11,23 @@
 namespace ganglion {
 
 expected<void> validate(const supervisor_config& config) {
-  if (config.cores.empty()) return failure{errc::core_unavailable, "an engine needs at least 1 core, but there is none"};
-  if (!config.make_lane) return failure{errc::invalid_argument, "make_lane is empty: an engine needs something to run on"};
+  if (config.cores.empty())
+    return failure{errc::core_unavailable, "an engine needs at least 1 core, but there is none"};
+  if (!config.make_lane)
+    return failure{errc::invalid_argument, "make_lane is empty: an engine needs something to run on"};
   if (config.restart.first.count() <= 0 || config.restart.most < config.restart.first || config.restart.lost_after < 1)
-    return failure{errc::invalid_argument,
-                   fmt::format("restart delays of {} to {} ms, lost after {} deaths, cannot be used: positive, the first no "
-                               "more than the most, and at least 1 death",
-                               config.restart.first.count(), config.restart.most.count(), config.restart.lost_after)};
+    return failure{
+        errc::invalid_argument,
+        fmt::format("restart delays of {} to {} ms, lost after {} deaths, cannot be used: positive, the first no "
+                    "more than the most, and at least 1 death",
+                    config.restart.first.count(), config.restart.most.count(), config.restart.lost_after)};
   for (std::size_t i = 0; i < config.cores.size(); ++i)
     if (config.cores[i].core != i || config.cores[i].threads < 1)
-      return failure{errc::invalid_argument,
-                     fmt::format("core {} of the configuration says that it is core {} with {} threads: indices count from 0, "
-                                 "and a core needs at least 1 thread",
-                                 i, config.cores[i].core, config.cores[i].threads)};
+      return failure{
+          errc::invalid_argument,
+          fmt::format("core {} of the configuration says that it is core {} with {} threads: indices count from 0, "
+                      "and a core needs at least 1 thread",
+                      i, config.cores[i].core, config.cores[i].threads)};
   return validate(config.batcher);
 }
 

@@ -11,8 +11,8 @@
 
 namespace ganglion {
 
-/// The thread on which the user's handlers and coroutines go on where they name no executor: one an engine, made when it
-/// is first needed, named `ganglion-done`. What they throw goes to `log` and harms nobody.
+/// The thread on which the user's handlers and coroutines go on where they name no executor: one an engine, made when
+/// it is first needed, named `ganglion-done`. What they throw goes to `log` and harms nobody.
 class completions {
  public:
   explicit completions(std::function<void(std::string_view)> log) : log_(std::move(log)) {}

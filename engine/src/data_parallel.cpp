@@ -126,7 +126,8 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
 
   auto stop = options.stop;
   if (!stop.stop_possible()) {
-    auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, done, std::move(options));
+    auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, done,
+                               std::move(options));
     if (!made) return refuse(made.error());
     caf::anon_send(impl_->coordinator, submission{std::move(*made)});
     return;
@@ -136,7 +137,8 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
     cancels->reset();  // waits for a cancellation that is under way
     done(std::move(result));
   };
-  auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, sink, std::move(options));
+  auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, sink,
+                             std::move(options));
   if (!made) return refuse(made.error());
   cancels->emplace(stop, [coordinator = caf::actor_cast<caf::weak_actor_ptr>(impl_->coordinator),
                           weak = std::weak_ptr<request>(*made)] {

@@ -79,10 +79,11 @@ execution_observer observer_of(const engine_options& options) {
 
 void refuse_engine_thread(std::string_view what) {
   if (on_engine_thread())
-    throw error(errc::invalid_argument,
-                fmt::format("{} was called on one of the engine's own threads, which would wait for itself: use submit, or "
-                            "call it from a thread of yours",
-                            what));
+    throw error(
+        errc::invalid_argument,
+        fmt::format("{} was called on one of the engine's own threads, which would wait for itself: use submit, or "
+                    "call it from a thread of yours",
+                    what));
 }
 
 engine::state::state(engine_options given)
@@ -147,9 +148,10 @@ void engine::state::shut_down() {
     return;
   }
   if (!drain(options.shutdown_bound))
-    log(log_level::warning, fmt::format("{} requests were not answered within {} ms of the engine's end: they are answered "
-                                        "with draining",
-                                        gate->unanswered(), options.shutdown_bound.count()));
+    log(log_level::warning,
+        fmt::format("{} requests were not answered within {} ms of the engine's end: they are answered "
+                    "with draining",
+                    gate->unanswered(), options.shutdown_bound.count()));
   caf::anon_send_exit(supervisor, caf::exit_reason::user_shutdown);
   supervisor_ended.wait();
   // Lanes that had just reported are a few instructions from their end: see them out.

@@ -44,8 +44,8 @@ struct pickle_item {
 using pickle_item_ptr = std::shared_ptr<const pickle_item>;
 
 /// Takes a pickle of protocol 2 to 5 apart. Lists, dicts and sets keep the number of their elements only; `made` sees
-/// every reference and call, also of those within them. Any bytes are safe. Errors: `invalid_argument`, with the end of a
-/// sentence.
+/// every reference and call, also of those within them. Any bytes are safe. Errors: `invalid_argument`, with the end
+/// of a sentence.
 expected<pickle_item_ptr> read_pickle(std::span<const char> bytes,
                                       const std::function<void(const pickle_item&)>& made = {});
 

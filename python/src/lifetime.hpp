@@ -50,7 +50,8 @@ class without_gil {
   PyThreadState* saved_;
 };
 
-/// Holds the GIL on a thread of ours. Python is not closed before it lets go: what it runs may give the GIL up in between.
+/// Holds the GIL on a thread of ours. Python is not closed before it lets go: what it runs may give the GIL up in
+/// between.
 class with_gil {
  public:
   with_gil() : state_(PyGILState_Ensure()) {}

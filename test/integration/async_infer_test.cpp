@@ -67,7 +67,8 @@ TEST_CASE("a callback is called once on its executor, never inside of the call, 
   asio::io_context context;
   int called = 0;
   for (std::int64_t rows : {1, 9, 0})
-    f.parallel.async_infer({counted({rows, 3})}, {}, asio::bind_executor(context, [&, rows](std::exception_ptr e, response r) {
+    f.parallel.async_infer({counted({rows, 3})}, {},
+                           asio::bind_executor(context, [&, rows](std::exception_ptr e, response r) {
                              ++called;
                              EXPECT_FALSE(e);
                              EXPECT(r.ok());
@@ -84,14 +85,16 @@ TEST_CASE("a callback is called once on its executor, never inside of the call, 
   EXPECT(called == 4);
 }
 
-TEST_CASE("a handler without an executor is called on the engine's completion thread, and what it throws harms nobody") {
+TEST_CASE(
+    "a handler without an executor is called on the engine's completion thread, and what it throws harms nobody") {
   fixture f;
   std::promise<std::string> name;
   f.parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, response) { name.set_value(thread_name()); });
   auto named = name.get_future();
   REQUIRE(ready(named));
   EXPECT(named.get() == "ganglion-done");
-  f.parallel.async_infer({counted({1, 3})}, {}, [](std::exception_ptr, response) { throw std::runtime_error("a bad handler"); });
+  f.parallel.async_infer({counted({1, 3})}, {},
+                         [](std::exception_ptr, response) { throw std::runtime_error("a bad handler"); });
   EXPECT(contains(f.ears.wait_for_sentence("a bad handler"), "a completion handler threw"));
   EXPECT(same(answer(f.parallel, {counted({5, 3})}), counted({5, 3}) + 1));
   for (const auto& core : f.host.status().cores) EXPECT(core.restarts == 0);
@@ -158,9 +161,10 @@ TEST_CASE("its cancellation slot takes a request back, and so does the stop toke
     options.stop = source.get_token();
     errc code = errc::ok;
     forward_gate gate;
-    parallel.async_infer({counted({1, 3})}, options,
-                         asio::bind_cancellation_slot(
-                             signal.slot(), asio::bind_executor(context, [&](std::exception_ptr e, response) { code = code_of(e); })));
+    parallel.async_infer(
+        {counted({1, 3})}, options,
+        asio::bind_cancellation_slot(
+            signal.slot(), asio::bind_executor(context, [&](std::exception_ptr e, response) { code = code_of(e); })));
     REQUIRE(gate.wait_for(1));
     if (by_slot)
       signal.emit(asio::cancellation_type::terminal);
@@ -179,9 +183,10 @@ TEST_CASE("a cancellation slot that is never used leaves the answer alone") {
   asio::io_context context;
   asio::cancellation_signal signal;
   bool called = false;
-  f.parallel.async_infer({counted({1, 3})}, {},
-                         asio::bind_cancellation_slot(
-                             signal.slot(), asio::bind_executor(context, [&](std::exception_ptr e, response) { called = !e; })));
+  f.parallel.async_infer(
+      {counted({1, 3})}, {},
+      asio::bind_cancellation_slot(signal.slot(),
+                                   asio::bind_executor(context, [&](std::exception_ptr e, response) { called = !e; })));
   context.run();
   EXPECT(called);
   EXPECT_FALSE(signal.slot().has_handler());

@@ -16,7 +16,8 @@ std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 /// The rows of executions, in the order of their formation.
 std::vector<std::int64_t> rows_of(std::vector<execution_record> records) {
-  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.execution_id < b.execution_id; });
+  std::sort(records.begin(), records.end(),
+            [](const auto& a, const auto& b) { return a.execution_id < b.execution_id; });
   std::vector<std::int64_t> result;
   for (const auto& r : records) result.push_back(r.rows);
   return result;
@@ -124,8 +125,8 @@ TEST_CASE("S13: without dynamic batching the rows over the cores are the compile
     const auto f = failure_of([&] { parallel({at::ones({rows, 3})}); });
     NOTE(f.text);
     EXPECT(f.code == errc::batch_size_mismatch);
-    EXPECT(contains(f.text, fmt::format("input.shape[0] = {} over {} core{} is {}, but the model was compiled for {}", rows,
-                                        cores, cores == 1 ? "" : "s", quotient, compiled_size)));
+    EXPECT(contains(f.text, fmt::format("input.shape[0] = {} over {} core{} is {}, but the model was compiled for {}",
+                                        rows, cores, cores == 1 ? "" : "s", quotient, compiled_size)));
     EXPECT(contains(f.text, "input.shape[dim] / len(device_ids) must equal compilation_input.shape[dim]"));
     EXPECT(contains(f.text, fmt::format("give {} rows", cores * compiled_size)));
     EXPECT(ears.executions().empty());

@@ -104,7 +104,8 @@ def forward(self, x):
   engine host{ears.options(2)};
   data_parallel parallel{host, model};
   std::vector<std::future<c10::IValue>> futures;
-  for (int i = 0; i < 400; ++i) futures.push_back(parallel.submit({i % 10 == 7 ? at::full({2, 3}, 1000.f) : counted({1, 3})}));
+  for (int i = 0; i < 400; ++i)
+    futures.push_back(parallel.submit({i % 10 == 7 ? at::full({2, 3}, 1000.f) : counted({1, 3})}));
   for (int i = 0; i < 400; ++i) {
     auto& future = futures[static_cast<std::size_t>(i)];
     if (i % 10 == 7) {
@@ -124,8 +125,9 @@ def forward(self, x):
 TEST_CASE("a model whose rows are not independent is never run on rows of several requests") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{host, compiled(modules::scripted("def forward(self, x):\n  return x - x.mean(0, keepdim=True)\n"),
-                                        {at::rand({4, 3})})};
+  data_parallel parallel{
+      host,
+      compiled(modules::scripted("def forward(self, x):\n  return x - x.mean(0, keepdim=True)\n"), {at::rand({4, 3})})};
   EXPECT_FALSE(parallel.dynamic_batching());
   std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> calls;
   for (int i = 0; i < 50; ++i) {
@@ -242,7 +244,9 @@ TEST_CASE("the answer is written into the caller's tensor, where there is one th
   auto r = parallel.submit({counted({9, 3})}, into(mine)).get();
   EXPECT(r.outputs.toTensor().data_ptr() == mine.data_ptr());
   EXPECT(same(mine, counted({9, 3}) + 1));
-  auto refused = [&](at::Tensor t) { return failure_of_future(parallel.submit({counted({9, 3})}, into(std::move(t)))); };
+  auto refused = [&](at::Tensor t) {
+    return failure_of_future(parallel.submit({counted({9, 3})}, into(std::move(t))));
+  };
   auto wrong = refused(at::zeros({8, 3}));
   EXPECT(wrong.code == errc::shape_mismatch);
   EXPECT(contains(wrong.text, "is f32[8,3], but the answer will be f32[9,3]"));
@@ -277,9 +281,13 @@ TEST_CASE("beyond max_queue_time requests are refused at once, and later there i
 TEST_CASE("options that cannot be used are refused with a sentence") {
   engine host{{.host_cores = 1, .pin = false, .log = [](auto, auto) {}}};
   const auto model = compiled(modules::plus_one(), {at::ones({1, 3})});
-  EXPECT(contains(failure_of([&] { data_parallel{host, model, {.max_queue_delay = -1ns}}; }).text, "max_queue_delay is -1 ns"));
+  EXPECT(contains(failure_of([&] {
+                    data_parallel{host, model, {.max_queue_delay = -1ns}};
+                  }).text,
+                  "max_queue_delay is -1 ns"));
   EXPECT(contains(failure_of([&] { data_parallel{host, model, {.ageing = -1ns}}; }).text, "ageing is -1 ns"));
-  EXPECT(contains(failure_of([&] { engine{{.host_cores = 1, .max_queue_time = 0ns}}; }).text, "max_queue_time is 0 ns"));
+  EXPECT(
+      contains(failure_of([&] { engine{{.host_cores = 1, .max_queue_time = 0ns}}; }).text, "max_queue_time is 0 ns"));
   data_parallel parallel{host, model};
   auto f = failure_of_future(parallel.submit({counted({1, 3})}, of(static_cast<priority>(7))));
   EXPECT(f.code == errc::invalid_argument);

@@ -106,7 +106,8 @@ TEST_CASE("S10: sizes that differ at dim 0, or an output without it, make a mode
   EXPECT(failure_of([&] { data_parallel{host, different}; }).code == errc::shape_mismatch);
   data_parallel total{host, compiled(modules::total(), {at::rand({2, 3})})};
   EXPECT_FALSE(total.dynamic_batching());
-  data_parallel flat{host, compiled(modules::scripted("def forward(self, x):\n  return torch.flatten(x)\n"), {at::rand({2, 3})})};
+  data_parallel flat{
+      host, compiled(modules::scripted("def forward(self, x):\n  return torch.flatten(x)\n"), {at::rand({2, 3})})};
   EXPECT_FALSE(flat.dynamic_batching());
   EXPECT(same(answer(flat, {counted({4, 3})}), counted({12})));
 }

@@ -140,8 +140,10 @@ TEST_CASE("an engine is made and ended 200 times, idle and under load") {
   }
 }
 
-TEST_CASE("futures become ready when the engine ends with thousands in flight: answered within the bound, else draining") {
-  for (const auto bound : {std::chrono::milliseconds{60'000}, std::chrono::milliseconds{0}, std::chrono::milliseconds{20}}) {
+TEST_CASE(
+    "futures become ready when the engine ends with thousands in flight: answered within the bound, else draining") {
+  for (const auto bound :
+       {std::chrono::milliseconds{60'000}, std::chrono::milliseconds{0}, std::chrono::milliseconds{20}}) {
     engine_ears ears;
     auto options = ears.options(3);
     options.shutdown_bound = bound;
@@ -153,7 +155,8 @@ TEST_CASE("futures become ready when the engine ends with thousands in flight: a
       calls.emplace_back(x, parallel.submit({x}));
     }
     host.reset();
-    for (const auto& [x, future] : calls) REQUIRE(future.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+    for (const auto& [x, future] : calls)
+      REQUIRE(future.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
     const auto result = ends_of(calls);
     NOTE("bound " << bound.count() << " ms: " << result.note);
     EXPECT(result.other == 0);
@@ -283,7 +286,9 @@ TEST_CASE("what waits is limited in rows: beyond it the answer is queue_full, an
   engine host{options};
   data_parallel parallel{host, gated(), {.num_workers = 1}};
   std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> calls;
-  const auto submit = [&](std::int64_t rows) { calls.emplace_back(counted({rows, 3}), parallel.submit({counted({rows, 3})})); };
+  const auto submit = [&](std::int64_t rows) {
+    calls.emplace_back(counted({rows, 3}), parallel.submit({counted({rows, 3})}));
+  };
   {
     forward_gate gate;
     submit(1);

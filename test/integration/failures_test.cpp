@@ -18,7 +18,8 @@ namespace {
 
 // -- S24 -------------------------------------------------------------------------------------------------------------
 
-TEST_CASE("S24: a chunk that fails fails its request once, with the model's message, the chunk, its rows and the core") {
+TEST_CASE(
+    "S24: a chunk that fails fails its request once, with the model's message, the chunk, its rows and the core") {
   engine_ears ears;
   engine host{ears.options(2)};
   const auto model = compiled(modules::fails_on_marked_rows(), {at::rand({4, 3})});

@@ -22,8 +22,8 @@ std::string use(ganglion::engine& host, const ganglion::compiled_model& model, c
     ganglion::data_parallel parallel{host, model, {.device_ids = {id}}};
     auto answer = parallel({at::ones({1, 2})}).toTensor();
     const auto& core = host.cores().at(parallel.cores().at(0));
-    return fmt::format("{} is core {} of the host, chip{}:core{}, and answers {}", id, core.global, core.chip, core.core,
-                       answer.sum().item<double>());
+    return fmt::format("{} is core {} of the host, chip{}:core{}, and answers {}", id, core.global, core.chip,
+                       core.core, answer.sum().item<double>());
   } catch (const ganglion::error& e) {
     return failed(e);
   }

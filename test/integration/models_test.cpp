@@ -118,7 +118,8 @@ TEST_CASE("S17: archives of every version that LibTorch reads load and run, and 
     data_parallel parallel{host, load(path)};
     EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
   }
-  for (const auto& [version, said] : {std::pair{"0\n", "version 0 "}, std::pair{"11", "version 11 "}, std::pair{"99", "version 99 "}}) {
+  for (const auto& [version, said] :
+       {std::pair{"0\n", "version 0 "}, std::pair{"11", "version 11 "}, std::pair{"99", "version 99 "}}) {
     write(path, bytes.replace(text, 2, version));
     const auto f = failure_of([&] { load(path); });
     EXPECT(f.code == errc::model_load_failed);
@@ -158,7 +159,8 @@ TEST_CASE("S18: training wired into the graph, and a module that changes its own
   EXPECT(trace_failure(modules::no_tensor_output(), {at::rand({2, 3})}).code == errc::unsupported_model);
 }
 
-TEST_CASE("S18: the program is built for the example's exact shape, and only one that gives the module's results is used") {
+TEST_CASE(
+    "S18: the program is built for the example's exact shape, and only one that gives the module's results is used") {
   engine_ears ears;
   engine host{ears.options(2)};
   const auto model = trace(modules::gated_conv(), {at::rand({4, 3, 12, 12})});

@@ -135,11 +135,26 @@ TEST_CASE("S3: what names no visible core is invalid_device_id, with the value a
     std::string said;
   };
   const std::vector<row> table{
-      {{-1}, "-1"},           {{"nc:-1"}, "\"nc:-1\""}, {{"NC:0"}, "\"NC:0\""},     {{"cuda:0"}, "\"cuda:0\""},
-      {{"0"}, "\"0\""},       {{4}, "4"},               {{"nc:4"}, "\"nc:4\""},     {{""}, "\"\""},
-      {{"nc:"}, "\"nc:\""},   {{"nc:1 "}, "\"nc:1 \""}, {{" nc:1"}, "\" nc:1\""},   {{"nc:01"}, "\"nc:01\""},
-      {{"nc:+1"}, "\"nc:+1\""}, {{"nc:0x1"}, "\"nc:0x1\""}, {{"nc:1,2"}, "\"nc:1,2\""}, {{"nc:99999999999999999999"}, "\"nc:99999999999999999999\""},
-      {{0, 0}, "0"},          {{1, "nc:1"}, "\"nc:1\""}, {{0, 1, 7}, "7"},           {{std::numeric_limits<int>::min()}, "-2147483648"},
+      {{-1}, "-1"},
+      {{"nc:-1"}, "\"nc:-1\""},
+      {{"NC:0"}, "\"NC:0\""},
+      {{"cuda:0"}, "\"cuda:0\""},
+      {{"0"}, "\"0\""},
+      {{4}, "4"},
+      {{"nc:4"}, "\"nc:4\""},
+      {{""}, "\"\""},
+      {{"nc:"}, "\"nc:\""},
+      {{"nc:1 "}, "\"nc:1 \""},
+      {{" nc:1"}, "\" nc:1\""},
+      {{"nc:01"}, "\"nc:01\""},
+      {{"nc:+1"}, "\"nc:+1\""},
+      {{"nc:0x1"}, "\"nc:0x1\""},
+      {{"nc:1,2"}, "\"nc:1,2\""},
+      {{"nc:99999999999999999999"}, "\"nc:99999999999999999999\""},
+      {{0, 0}, "0"},
+      {{1, "nc:1"}, "\"nc:1\""},
+      {{0, 1, 7}, "7"},
+      {{std::numeric_limits<int>::min()}, "-2147483648"},
   };
   for (const auto& [ids, said] : table) {
     const auto f = failure_of([&] { data_parallel{host, model, {.device_ids = ids}}; });
@@ -189,8 +204,10 @@ TEST_CASE("S5: of 16 cores on 4 chips nc:0 is chip0:core0 and nc:14 is chip3:cor
 TEST_CASE("S6: two processes at once see 0-6 and 7-15, each from nc:0 on") {
   const scratch_folder locks;
   auto directory = (locks / "cores").string();
-  child_program first{GANGLION_HOLD_CORES, {directory}, {{"GANGLION_HOST_CORES", "16"}, {"NEURON_RT_VISIBLE_CORES", "0-6"}}};
-  child_program second{GANGLION_HOLD_CORES, {directory}, {{"GANGLION_HOST_CORES", "16"}, {"NEURON_RT_VISIBLE_CORES", "7-15"}}};
+  child_program first{
+      GANGLION_HOLD_CORES, {directory}, {{"GANGLION_HOST_CORES", "16"}, {"NEURON_RT_VISIBLE_CORES", "0-6"}}};
+  child_program second{
+      GANGLION_HOLD_CORES, {directory}, {{"GANGLION_HOST_CORES", "16"}, {"NEURON_RT_VISIBLE_CORES", "7-15"}}};
   REQUIRE(first.line() == "sees 7 cores");
   REQUIRE(second.line() == "sees 9 cores");
   for (auto* process : {&first, &second}) {
@@ -214,7 +231,8 @@ TEST_CASE("S7: NEURON_RT_VISIBLE_CORES lists cores and ranges, in any order and 
   auto options = ears.options(8);
   options.lock_directory = locks / "cores";
   const std::vector<std::pair<std::string, std::vector<std::size_t>>> table{
-      {"3", {3}}, {"0-6", {0, 1, 2, 3, 4, 5, 6}}, {"0,2,4-5", {0, 2, 4, 5}}, {"7,1", {7, 1}}, {"4-4", {4}}, {"0-7", {0, 1, 2, 3, 4, 5, 6, 7}}};
+      {"3", {3}},   {"0-6", {0, 1, 2, 3, 4, 5, 6}},   {"0,2,4-5", {0, 2, 4, 5}}, {"7,1", {7, 1}},
+      {"4-4", {4}}, {"0-7", {0, 1, 2, 3, 4, 5, 6, 7}}};
   for (const auto& [text, globals] : table) {
     variables.visible.set(text);
     NOTE(text);
@@ -240,7 +258,8 @@ TEST_CASE("S7: bad text, a core past the host's last and one listed twice fail w
   engine_ears ears;
   auto options = ears.options(8);
   options.lock_directory = locks / "cores";
-  for (const std::string text : {"8", "0-8", "1,1", "0-3,2", "a", "1-", "-1", "1,,2", "3-1", "0 1", "0x1", "1,", "1.5"}) {
+  for (const std::string text :
+       {"8", "0-8", "1,1", "0-3,2", "a", "1-", "-1", "1,,2", "3-1", "0 1", "0x1", "1,", "1.5"}) {
     variables.visible.set(text);
     const auto f = failure_of([&] { engine{options}; });
     NOTE(text << ": " << f.text);

@@ -32,7 +32,8 @@ at::Tensor some_rows(at::IntArrayRef trailing, std::int64_t rows, at::ScalarType
 
 std::vector<subject> subjects() {
   const auto of = [](std::vector<std::int64_t> trailing, at::ScalarType dtype = at::kFloat) {
-    return [trailing, dtype](std::int64_t rows) -> std::vector<c10::IValue> { return {some_rows(trailing, rows, dtype)}; };
+    return
+        [trailing, dtype](std::int64_t rows) -> std::vector<c10::IValue> { return {some_rows(trailing, rows, dtype)}; };
   };
   std::vector<subject> all;
   all.push_back({"linear", modules::linear(), of({4})});
@@ -46,7 +47,8 @@ std::vector<subject> subjects() {
   all.push_back({"nested inputs", modules::nested_inputs(), [](std::int64_t rows) -> std::vector<c10::IValue> {
                    c10::Dict<std::string, at::Tensor> named;
                    named.insert("only", some_rows({3}, rows, at::kFloat) * 11);
-                   return {c10::ivalue::Tuple::create(some_rows({3}, rows, at::kFloat), some_rows({3}, rows, at::kFloat) * 2),
+                   return {c10::ivalue::Tuple::create(some_rows({3}, rows, at::kFloat),
+                                                      some_rows({3}, rows, at::kFloat) * 2),
                            c10::List<at::Tensor>({some_rows({3}, rows, at::kFloat) * 3}), named};
                  }});
   all.push_back({"nested outputs", modules::nested_outputs(), of({5})});
@@ -59,9 +61,11 @@ def forward(self, x):
                  of({6})});
   for (auto dtype : {at::kLong, at::kInt, at::kShort, at::kByte, at::kDouble, at::kHalf, at::kBFloat16})
     all.push_back({fmt::format("plus one in {}", dtype_name(dtype)), modules::plus_one(), of({3}, dtype)});
-  all.push_back({"logical not", modules::scripted("def forward(self, x):\n  return torch.logical_not(x)\n"), of({3}, at::kBool)});
+  all.push_back(
+      {"logical not", modules::scripted("def forward(self, x):\n  return torch.logical_not(x)\n"), of({3}, at::kBool)});
   all.push_back({"no trailing dimension", modules::plus_one(), of({})});
-  all.push_back({"empty trailing dimension", modules::scripted("def forward(self, x):\n  return torch.narrow(x, 1, 0, 0)\n"), of({3})});
+  all.push_back({"empty trailing dimension",
+                 modules::scripted("def forward(self, x):\n  return torch.narrow(x, 1, 0, 0)\n"), of({3})});
   return all;
 }
 
@@ -147,7 +151,8 @@ TEST_CASE("S26: results are the same without dynamic batching, for every dim and
   }
 }
 
-TEST_CASE("S26: inputs of any layout give the same results: views, transposed, expanded, with gradients, of inference mode") {
+TEST_CASE(
+    "S26: inputs of any layout give the same results: views, transposed, expanded, with gradients, of inference mode") {
   engine_ears ears;
   engine host{ears.options(3)};
   const auto model = compiled(modules::linear(), {at::rand({2, 4})});
@@ -230,7 +235,8 @@ def forward(self, x, steps: List[int]):
 )");
   const c10::List<std::int64_t> steps({1, 2});
   data_parallel parallel{host, compiled(module, {at::rand({2, 3}), steps})};
-  for (int again = 0; again < 2; ++again) EXPECT(same(answer(parallel, {counted({9, 3}), steps}), counted({9, 3}) + 13));
+  for (int again = 0; again < 2; ++again)
+    EXPECT(same(answer(parallel, {counted({9, 3}), steps}), counted({9, 3}) + 13));
   EXPECT(steps.size() == 2);
 }
 
@@ -274,14 +280,16 @@ TEST_CASE("S26: several models with their own data_parallels share an engine wit
   std::vector<std::unique_ptr<data_parallel>> models;
   for (int i = 0; i < 6; ++i)
     models.push_back(std::make_unique<data_parallel>(
-        host, compiled(modules::scripted(fmt::format("def forward(self, x):\n  return x * {}\n", i + 1)), {at::rand({1 + i, 3})})));
+        host, compiled(modules::scripted(fmt::format("def forward(self, x):\n  return x * {}\n", i + 1)),
+                       {at::rand({1 + i, 3})})));
   std::vector<std::pair<std::size_t, std::future<c10::IValue>>> futures;
   for (std::size_t i = 0; i < 600; ++i)
-    futures.emplace_back(i, models[i % 6]->submit({counted({static_cast<std::int64_t>(i % 13), 3}) + static_cast<double>(i)}));
+    futures.emplace_back(
+        i, models[i % 6]->submit({counted({static_cast<std::int64_t>(i % 13), 3}) + static_cast<double>(i)}));
   for (auto& [i, future] : futures) {
     REQUIRE(ready(future));
-    EXPECT(same(future.get().toTensor(),
-                (counted({static_cast<std::int64_t>(i % 13), 3}) + static_cast<double>(i)) * static_cast<double>(i % 6 + 1)));
+    EXPECT(same(future.get().toTensor(), (counted({static_cast<std::int64_t>(i % 13), 3}) + static_cast<double>(i)) *
+                                             static_cast<double>(i % 6 + 1)));
   }
 }
 

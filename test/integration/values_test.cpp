@@ -134,8 +134,8 @@ def forward(self, x):
     EXPECT(same(result, source_answer(model, {x.narrow(0, 0, rows)})));
     std::vector<std::string> paths;
     for (const auto& leaf : leaves_of(result, "y")) paths.push_back(leaf.path);
-    EXPECT((paths == std::vector<std::string>{"y[\"pair\"][0]", "y[\"pair\"][1][0]", "y[\"pair\"][1][1]", "y[\"rest\"][0]",
-                                              "y[\"rest\"][1][0]"}));
+    EXPECT((paths == std::vector<std::string>{"y[\"pair\"][0]", "y[\"pair\"][1][0]", "y[\"pair\"][1][1]",
+                                              "y[\"rest\"][0]", "y[\"rest\"][1][0]"}));
   }
   for (int round = 0; round < 20; ++round) {
     data_parallel dict{host, compiled(modules::dict_outputs(), {at::rand({6, 3})}), {.dynamic_batching = false}};
@@ -154,7 +154,8 @@ TEST_CASE("S22: outputs are gathered along dim also where the model changes size
   EXPECT(same(answer(parallel, {x}), at::cat({x.narrow(1, 0, 2), x.narrow(1, 4, 2)}, 1)));
 
   // A size that depends on the values makes no trouble where chunks are concatenated.
-  const auto found = compiled(modules::scripted("def forward(self, x):\n  return torch.nonzero(x > 0)\n"), {at::ones({2, 3})});
+  const auto found = compiled(modules::scripted("def forward(self, x):\n  return torch.nonzero(x > 0)\n"),
+                              {at::ones({2, 3})});
   data_parallel ragged{host, found};
   EXPECT_FALSE(ragged.dynamic_batching());
   const auto y = at::tensor({1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1}, at::kFloat).reshape({4, 3});
@@ -164,8 +165,10 @@ TEST_CASE("S22: outputs are gathered along dim also where the model changes size
 TEST_CASE("S22: chunks whose dtype or trailing shape differ are gather_mismatch, never a cast or a broadcast") {
   engine_ears ears;
   engine host{ears.options(2)};
-  const std::vector<std::pair<std::string, std::string>> table{
-      {"x.double()", "f64"}, {"torch.narrow(x, 1, 0, 1)", "f32[5,1]"}, {"torch.sum(x, 1)", "f32[5]"}, {"torch.unsqueeze(x, 2)", "f32[5,3,1]"}};
+  const std::vector<std::pair<std::string, std::string>> table{{"x.double()", "f64"},
+                                                               {"torch.narrow(x, 1, 0, 1)", "f32[5,1]"},
+                                                               {"torch.sum(x, 1)", "f32[5]"},
+                                                               {"torch.unsqueeze(x, 2)", "f32[5,3,1]"}};
   for (const auto& [otherwise, said] : table) {
     const auto model = compiled(surprising(otherwise), {at::rand({5, 3})});
     for (const bool dynamic : {true, false}) {

@@ -47,11 +47,11 @@ class deterministic_system {
   /// The number of actors that are alive.
   std::size_t alive() { return system_.registry().running(); }
 
-  /// Lets an actor quit and runs until it has.
+  /// Lets an actor quit and runs until it has, for as much time as it may take.
   template <class Handle>
   void end(const Handle& actor) {
     caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
-    run();
+    advance(std::chrono::seconds(1));
   }
 
  private:

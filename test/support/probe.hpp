@@ -24,7 +24,8 @@ class probe {
   ~probe() {
     system_.run();
     if (!forgiving_)
-      for (const auto& l : *inbox_) DOCTEST_ADD_FAIL_CHECK_AT(__FILE__, __LINE__, "nobody expected " << name_of(l.content));
+      for (const auto& l : *inbox_)
+        DOCTEST_ADD_FAIL_CHECK_AT(__FILE__, __LINE__, "nobody expected " << name_of(l.content));
     inbox_->clear();
     last_ = {};
     caf::anon_send_exit(handle_, caf::exit_reason::user_shutdown);

@@ -17,7 +17,8 @@ inline const compiled_model& plus_one_model(std::int64_t batch = 4) {
   static std::map<std::int64_t, compiled_model> models;
   auto found = models.find(batch);
   if (found == models.end())
-    found = models.emplace(batch, trace(test_modules::plus_one(), {at::zeros({batch, 2})}, {auto_cast::none, false})).first;
+    found = models.emplace(batch, trace(test_modules::plus_one(), {at::zeros({batch, 2})}, {auto_cast::none, false}))
+                .first;
   return found->second;
 }
 

@@ -23,10 +23,11 @@ struct fixture {
 
   fixture() {
     lanes.loads_at_once = false;
-    subject = spawn_core(supervisor.parent(), {{3, 1, {}},
-                                               lanes.factory(),
-                                               caf::actor_cast<caf::weak_actor_ptr>(batcher.as<batcher_actor>()),
-                                               [this](const execution_report&, std::size_t core) { observed.push_back(core); }});
+    subject = spawn_core(supervisor.parent(),
+                         {{3, 1, {}},
+                          lanes.factory(),
+                          caf::actor_cast<caf::weak_actor_ptr>(batcher.as<batcher_actor>()),
+                          [this](const execution_report&, std::size_t core) { observed.push_back(core); }});
     supervisor.watch(subject.address());
   }
   ~fixture() {
@@ -166,6 +167,36 @@ TEST_CASE("core: told to quit, it gives its lane up without an error") {
   f.system.end(f.subject);
   EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
   EXPECT_FALSE(f.lanes.of(3).alive);
+}
+
+TEST_CASE("core: told to quit, it waits for the reports of what its lane runs, so that the observer hears of them") {
+  fixture f;
+  f.start(4);
+  f.start(4);
+  caf::anon_send_exit(f.subject, caf::exit_reason::user_shutdown);
+  f.lanes.finish(3);
+  f.supervisor.expect_none();
+  f.lanes.finish(3);
+  EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
+  EXPECT(f.observed.size() == 2);
+  f.batcher.ignore_the_rest();
+  EXPECT_FALSE(f.lanes.of(3).alive);
+}
+
+TEST_CASE("core: told to quit, it starts nothing more, and gives a lane up that is silent for 100 ms") {
+  fixture f;
+  auto [r, work] = f.start(4);
+  caf::anon_send_exit(f.subject, caf::exit_reason::user_shutdown);
+  f.start(4);
+  EXPECT(f.lanes.started(3) == 1);
+  f.system.advance(std::chrono::milliseconds(100) - std::chrono::nanoseconds(1));
+  f.supervisor.expect_none();
+  EXPECT(f.lanes.of(3).alive);
+  f.system.advance(std::chrono::nanoseconds(1));
+  EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
+  EXPECT_FALSE(f.lanes.of(3).alive);
+  f.lanes.finish(3);
+  EXPECT(f.observed.empty());
 }
 
 TEST_CASE("core: without a batcher its reports go nowhere") {

@@ -162,6 +162,7 @@ TEST_CASE("engine's end: the death of the batcher ends the engine in order, and 
   f.system.run();
   EXPECT(f.said.back() == "the batcher died; the engine ends");
   f.expect_failed(1, errc::draining);
+  f.system.advance(1s);  // for what the lanes run
   EXPECT(f.client.expect<caf::down_msg>().source == f.subject.address());
   EXPECT(f.system.alive() == 1);
 }

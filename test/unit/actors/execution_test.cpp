@@ -126,8 +126,8 @@ TEST_CASE("leaves that are no rows go to every execution as they are") {
   fixture f;
   f.target = deployment_of(model, 1, {0});
   f.work->batch = 2;
-  auto r = request::admit(1, f.target, {{at::ones({3, 3}), 2.5, 4}, 3}, std::make_shared<admission>(), [](response&&) {})
-               .value();
+  auto r = request::admit(1, f.target, {{at::ones({3, 3}), 2.5, 4}, 3}, std::make_shared<admission>(), [](response&&) {
+           }).value();
   r->plan(true, {});
   auto& where = r->add_slot(2, 1, 1);
   f.work->parts.push_back({r, &where, 0, 0});

@@ -72,7 +72,8 @@ struct formation_fixture {
     all.erase(all.begin() + static_cast<std::ptrdiff_t>(place));
     return work;
   }
-  void finish(std::size_t core, std::size_t place = 0, std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
+  void finish(std::size_t core, std::size_t place = 0,
+              std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
     auto work = take(core, place);
     queue.finished(core, lanes.complete(work, core, computed));
   }

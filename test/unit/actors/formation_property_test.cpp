@@ -20,7 +20,8 @@ class world {
       for (std::size_t core = 0; core < core_count; ++core)
         if (cores.empty() || below(3) > 0) cores.push_back(core);
       caps_[id] = below(2) == 0 ? std::nullopt : std::optional<std::size_t>{1 + below(4)};
-      coalescing_options options{std::chrono::milliseconds(below(2) * below(10)), std::chrono::milliseconds(below(2) * 3), false};
+      coalescing_options options{std::chrono::milliseconds(below(2) * below(10)),
+                                 std::chrono::milliseconds(below(2) * 3), false};
       targets_[id] = f_.add(id, 1 + static_cast<std::int64_t>(below(8)), cores, caps_[id], options);
     }
     for (std::size_t core = 0; core < core_count; ++core) up(core);
@@ -166,7 +167,8 @@ class world {
     auto place = below(f_.held[*core].size());
     const auto& parts = f_.held[*core][place]->parts;
     // Those that shared it are run again apart.
-    bool shared = std::any_of(parts.begin(), parts.end(), [&](const part& p) { return p.owner != parts.front().owner; });
+    bool shared = std::any_of(parts.begin(), parts.end(),
+                              [&](const part& p) { return p.owner != parts.front().owner; });
     if (shared)
       ++shared_failures;
     else

@@ -249,7 +249,8 @@ TEST_CASE("a deployment whose cores are busy or away does not hold up another") 
 
 // -- without dynamic batching -----------------------------------------------------------------------------------------
 
-TEST_CASE("with dynamic batching off a request of another size than cores times compiled is refused before it is queued") {
+TEST_CASE(
+    "with dynamic batching off a request of another size than cores times compiled is refused before it is queued") {
   formation_fixture f;
   auto d = f.add(1, 3, {0, 1});
   f.queue.core_up(0);

@@ -26,7 +26,8 @@ struct fixture {
   std::deque<slot> slots;
   std::optional<gather> all;
 
-  explicit fixture(const std::vector<std::int64_t>& parts, bool sliced = true, std::vector<std::int64_t> out_axis = {}) {
+  explicit fixture(const std::vector<std::int64_t>& parts, bool sliced = true,
+                   std::vector<std::int64_t> out_axis = {}) {
     gather_config config;
     config.sliced = sliced;
     config.chunks = parts.size();
@@ -39,7 +40,8 @@ struct fixture {
   }
 
   /// Runs a slot to its commit.
-  bool commit(std::size_t i, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch, std::int32_t core = 0) {
+  bool commit(std::size_t i, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch,
+              std::int32_t core = 0) {
     slots[i].start(slots[i].attempt());
     return all->commit(slots[i], slots[i].attempt(), outputs, offset, batch, core);
   }
@@ -218,7 +220,9 @@ TEST_CASE("chunks whose outputs disagree fail the request and name the chunk and
       EXPECT(contains(text, "7"));
       EXPECT(contains(text, "8"));
     }
-    SUBCASE("the type of a value that is no tensor") { fail_with(tuple({at::ones({2}), 7}), tuple({at::ones({2}), 7.0})); }
+    SUBCASE("the type of a value that is no tensor") {
+      fail_with(tuple({at::ones({2}), 7}), tuple({at::ones({2}), 7.0}));
+    }
     SUBCASE("the number of outputs") { fail_with(tuple({at::ones({2}), 7}), tuple({at::ones({2})})); }
     SUBCASE("a tensor and a tuple") { fail_with(at::ones({2}), tuple({at::ones({2})})); }
     SUBCASE("a tensor and a number in its place") {
@@ -319,7 +323,8 @@ TEST_CASE("every interleaving of commits, retries, drops and failures answers ex
         case 0: s.start(s.attempt()); break;
         case 1: s.retry(); break;
         case 2:
-          if (s.attempt() > 0) REQUIRE_FALSE(f.all->commit(s, s.attempt() - 1, at::full({parts[i]}, 66.f), 0, parts[i], 0));
+          if (s.attempt() > 0)
+            REQUIRE_FALSE(f.all->commit(s, s.attempt() - 1, at::full({parts[i]}, 66.f), 0, parts[i], 0));
           break;
         case 3:
           if (random() % 20 == 0) {

@@ -83,6 +83,7 @@ TEST_CASE("lanes that commit while slots are retried under them answer once, wit
   for (std::uint32_t seed = 0; seed < 150; ++seed) hammer(seed, false);
 }
 
-TEST_CASE("lanes that commit while slots are dropped under them answer once, with the failure where a row was dropped") {
+TEST_CASE(
+    "lanes that commit while slots are dropped under them answer once, with the failure where a row was dropped") {
   for (std::uint32_t seed = 0; seed < 150; ++seed) hammer(seed, true);
 }

@@ -77,8 +77,8 @@ c10::IValue some_value() {
   c10::Dict<std::string, at::Tensor> named;
   named.insert("mask", at::tensor({1, 0}).to(at::kBool));
   return c10::ivalue::Tuple::create({at::tensor({nan, inf, -inf, -0.0f, 1.5f}), named, at::scalar_tensor(3, at::kLong),
-                                     std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity(), 7,
-                                     "text", c10::IValue{}, at::zeros({0, 3}, at::kBFloat16)});
+                                     std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity(),
+                                     7, "text", c10::IValue{}, at::zeros({0, 3}, at::kBFloat16)});
 }
 
 /// Equal in every bit.
@@ -159,8 +159,8 @@ TEST_CASE("a status crosses the wire whole") {
   auto s = round_trip(some_status());
   REQUIRE(s.cores.size() == 2);
   const auto& c = s.cores[0];
-  EXPECT(std::tie(c.index, c.up, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.model_bytes, c.models) ==
-         std::make_tuple(0u, true, 3u, 1'000u, 4'000u, 17u, 99, 1'024u, 2u));
+  EXPECT(std::tie(c.index, c.up, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.model_bytes,
+                  c.models) == std::make_tuple(0u, true, 3u, 1'000u, 4'000u, 17u, 99, 1'024u, 2u));
   EXPECT_FALSE(s.cores[1].up);
   EXPECT(s.cores[1].busy_ns == -1);
   EXPECT(s.queued_rows == 5);
@@ -228,9 +228,10 @@ constexpr bool may_leave = ((!caf::allowed_unsafe_message_type<Ts>::value && has
 }  // namespace
 
 TEST_CASE("messages that hold pointers are local only, and the others are not") {
-  static_assert(local_only<submission, configure, answered, batcher_tick, add_deployment, remove_deployment, limit_workers,
-                           enqueue, withdraw, core_down, executions_done, load_model, unload_model, start_execution,
-                           lane_loaded, lane_finished, lane_lost, model_loaded, deployment_removed, restart_core>);
+  static_assert(
+      local_only<submission, configure, answered, batcher_tick, add_deployment, remove_deployment, limit_workers,
+                 enqueue, withdraw, core_down, executions_done, load_model, unload_model, start_execution, lane_loaded,
+                 lane_finished, lane_lost, model_loaded, deployment_removed, restart_core>);
   static_assert(local_only<core_up, deploy, deployed, status_for, drain_ended>);
   static_assert(may_leave<value_message, failure, model_reference, infer_request, infer_response, cancel, status_query,
                           core_status, status, drain, drained>);
@@ -252,9 +253,10 @@ TEST_CASE("the names on the wire are the ones that are promised") {
   caf::actor_system_config config;
   config.add_message_types<caf::id_block::ganglion>();
   caf::actor_system system{config};
-  for (auto* name : {"ganglion::value_message", "ganglion::failure", "ganglion::model_reference", "ganglion::infer_request",
-                     "ganglion::infer_response", "ganglion::cancel", "ganglion::status_query", "ganglion::core_status",
-                     "ganglion::status", "ganglion::drain", "ganglion::drained"}) {
+  for (auto* name :
+       {"ganglion::value_message", "ganglion::failure", "ganglion::model_reference", "ganglion::infer_request",
+        "ganglion::infer_response", "ganglion::cancel", "ganglion::status_query", "ganglion::core_status",
+        "ganglion::status", "ganglion::drain", "ganglion::drained"}) {
     NOTE(name);
     EXPECT(system.types().make_value(name) != nullptr);
   }

@@ -46,7 +46,9 @@ void expect_pieces(const batch& b, const std::vector<rows_of_one>& wanted) {
   }
 }
 
-std::optional<std::size_t> core_zero(const batch& b) { return b.bound.value_or(0) == 0 ? std::optional<std::size_t>{0} : std::nullopt; }
+std::optional<std::size_t> core_zero(const batch& b) {
+  return b.bound.value_or(0) == 0 ? std::optional<std::size_t>{0} : std::nullopt;
+}
 
 }  // namespace
 
@@ -134,7 +136,8 @@ TEST_CASE("only what goes with the first row joins it: equal values beside the r
   auto target = deployment_of(model, 1, {0});
   request_queue queue{{4, 0ms}};
   auto push = [&](std::int64_t rows, std::int64_t k) {
-    auto r = request::admit(request::next_id(), target, {{numbered_rows(rows), k}, rows}, std::make_shared<admission>(), {});
+    auto r = request::admit(request::next_id(), target, {{numbered_rows(rows), k}, rows}, std::make_shared<admission>(),
+                            {});
     (*r)->plan(true, {});
     queue.push(*r, {});
     return *r;

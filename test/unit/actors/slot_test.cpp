@@ -50,7 +50,8 @@ using bools = std::vector<bool>;
 TEST_CASE("a slot makes exactly the moves of its diagram") {
   //                                                          queued running committing done dropped retried
   EXPECT(allowed([](slot& s) { return s.start(s.attempt()); }) == bools{true, false, false, false, false, true});
-  EXPECT(allowed([](slot& s) { return s.begin_commit(s.attempt()); }) == bools{false, true, false, false, false, false});
+  EXPECT(allowed([](slot& s) { return s.begin_commit(s.attempt()); }) ==
+         bools{false, true, false, false, false, false});
   EXPECT(allowed([](slot& s) { return s.drop(); }) == bools{true, true, false, false, false, true});
   EXPECT(allowed([](slot& s) { return s.retry(); }) == bools{true, true, false, false, false, true});
 }

@@ -176,7 +176,8 @@ TEST_CASE("supervisor: dynamic batching that is not possible is warned of, and o
   m.warnings = std::make_shared<warning_log>();
   auto d = f.deploy_model(m);
   auto said = m.warnings->sentences();
-  EXPECT(std::any_of(said.begin(), said.end(), [](auto& s) { return contains(s, "dynamic batching cannot be enabled"); }));
+  EXPECT(
+      std::any_of(said.begin(), said.end(), [](auto& s) { return contains(s, "dynamic batching cannot be enabled"); }));
   f.infer(d.coordinator, 1, 4);
   f.expect_failed(1, errc::batch_size_mismatch);
 

@@ -242,7 +242,8 @@ TEST_CASE("a lock directory that is a link, a file or missing with its parent is
     core_locks locks{scratch.path() / name};
     EXPECT(take(locks, 0) == "io_failed");
   }
-  EXPECT(core_locks{scratch.path() / "link"}.take(0).error().text.find("symbolic link; delete it") != std::string::npos);
+  EXPECT(core_locks{scratch.path() / "link"}.take(0).error().text.find("symbolic link; delete it") !=
+         std::string::npos);
   EXPECT(core_locks{scratch.path() / "missing/locks"}.take(0).error().text.find("the folder wants mode 1777") !=
          std::string::npos);
   EXPECT(fs::is_empty(scratch.path() / "real"));

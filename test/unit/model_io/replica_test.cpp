@@ -97,7 +97,8 @@ TEST_CASE("a failing run throws the model's message and the replica goes on work
 
 TEST_CASE("a model's own message is kept whole, in one line") {
   const auto message_of = [](const std::string& raised) {
-    const auto source = fmt::format("def forward(self, x):\n  if bool(torch.any(x > 5)):\n    assert False, {}\n  return x\n", raised);
+    const auto source = fmt::format(
+        "def forward(self, x):\n  if bool(torch.any(x > 5)):\n    assert False, {}\n  return x\n", raised);
     auto replica = trace(modules::scripted(source.c_str()), {at::zeros({2})}, {.tune = false}).make_replica();
     try {
       replica.run({at::full({2}, 9.)});

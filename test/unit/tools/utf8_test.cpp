@@ -5,7 +5,8 @@
 using ganglion::command::valid_utf8;
 
 TEST_CASE("what is UTF-8 stays as it is") {
-  for (const auto* text : {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "a\xc3\xa9z"})
+  for (const auto* text :
+       {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "a\xc3\xa9z"})
     EXPECT(valid_utf8(text) == text);
 }
 

@@ -76,17 +76,17 @@ class data_parallel {
   /// `shape_mismatch` and `invalid_argument` for output tensors that cannot take the answer.
   std::future<response> submit(std::vector<c10::IValue> inputs, request_options options);
   /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`. The
-  /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must not
-  /// block it for long. The object must live until the coroutine was suspended.
+  /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must
+  /// not block it for long. The object must live until the coroutine was suspended.
   inference infer(std::vector<c10::IValue> inputs, request_options options);
   inference infer(std::vector<c10::IValue> inputs);
   /// Any completion token of Boost.Asio, signature `void(std::exception_ptr, response)`; the exception is a
   /// `ganglion::error`. See <ganglion/engine/async_infer.hpp>, which defines it.
   template <class CompletionToken>
   auto async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token);
-  /// What the others are made of: calls `done` exactly once, with the failure inside of the response. It is called on one
-  /// of the engine's own threads, a core's among them, or inside of this call where the request is refused: it must not
-  /// block and must not throw.
+  /// What the others are made of: calls `done` exactly once, with the failure inside of the response. It is called on
+  /// one of the engine's own threads, a core's among them, or inside of this call where the request is refused: it
+  /// must not block and must not throw.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
   /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone is not run.
@@ -148,6 +148,8 @@ inline inference data_parallel::infer(std::vector<c10::IValue> inputs, request_o
   return {*this, std::move(inputs), std::move(options)};
 }
 
-inline inference data_parallel::infer(std::vector<c10::IValue> inputs) { return infer(std::move(inputs), request_options{}); }
+inline inference data_parallel::infer(std::vector<c10::IValue> inputs) {
+  return infer(std::move(inputs), request_options{});
+}
 
 }  // namespace ganglion

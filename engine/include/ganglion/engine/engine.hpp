@@ -65,7 +65,9 @@ struct engine_options {
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.
   std::filesystem::path lock_directory;
-  /// Told of every execution that ended, on an engine's thread: it must not block. What it throws is dropped.
+  /// Told of every execution that ended, on an engine's thread: it must not block. What it throws is dropped. It comes
+  /// after the answers that the execution completed, and before the engine's destructor returns; not of an execution
+  /// that still computes, for nobody, 100 ms after the engine was told to end.
   std::function<void(const execution_record&)> on_execution;
   /// What stands behind a core; unset: a pinned CPU thread.
   std::function<std::unique_ptr<lane>(const lane_config&, std::shared_ptr<lane_sink>)> make_lane;

@@ -89,8 +89,8 @@ void save(const compiled_model& model, const std::filesystem::path& path);
 compiled_model load(const std::filesystem::path& path, load_options options = {});
 
 /// The model of a traced module that LibTorch itself saved and read again (`torch.jit.save` and `load`): builds its
-/// program anew. The module must be the caller's own; its weights are shared. Errors: `model_load_failed` (never traced, or
-/// changed since), `unsupported_model` (pipeline).
+/// program anew. The module must be the caller's own; its weights are shared. Errors: `model_load_failed` (never
+/// traced, or changed since), `unsupported_model` (pipeline).
 compiled_model restore(const torch::jit::Module& module);
 
 /// Reads a plain TorchScript file, for `trace`. Errors: `model_load_failed`.

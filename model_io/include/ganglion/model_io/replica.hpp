@@ -34,9 +34,9 @@ class replica {
   std::unique_ptr<impl> impl_;
 };
 
-/// What a LibTorch exception says, in one line, without the stack of C++ symbols and the places in LibTorch's sources: of
-/// an exception that a TorchScript model raised its own message up to an empty line, with `; ` for the ends of lines;
-/// of any other the first line.
+/// What a LibTorch exception says, in one line, without the stack of C++ symbols and the places in LibTorch's
+/// sources: of an exception that a TorchScript model raised its own message up to an empty line, with `; ` for the
+/// ends of lines; of any other the first line.
 std::string brief_message(const std::exception& e);
 
 }  // namespace ganglion

@@ -37,8 +37,8 @@ class admission {
 
   /// Closes the gate; `enter` answers `draining` from now on.
   void close();
-  /// Calls `then` once, on whatever thread it comes to pass, when the gate is closed and nothing accepted is unanswered;
-  /// at once where that is so already.
+  /// Calls `then` once, on whatever thread it comes to pass, when the gate is closed and nothing accepted is
+  /// unanswered; at once where that is so already.
   void when_idle(std::function<void()> then);
 
   std::int64_t queued_rows() const { return queued_rows_.load(std::memory_order_relaxed); }

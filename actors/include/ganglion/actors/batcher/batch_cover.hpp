@@ -13,11 +13,12 @@ namespace ganglion {
 /// nearest measured ones, so that fewer executions win.
 ///
 /// Invariants: the size is one of the compiled ones; it is the largest where there are at least that many rows and no
-/// other serves a row for less; what a cover costs never exceeds one execution of the smallest size that holds all rows.
+/// other serves a row for less; what a cover costs never exceeds one execution of the smallest size that holds all
+/// rows.
 class batch_cover {
  public:
-  /// `sizes` ascending, at least one, all positive. With `deterministic` always the largest, so that a row's bits do not
-  /// depend on what else waits.
+  /// `sizes` ascending, at least one, all positive. With `deterministic` always the largest, so that a row's bits do
+  /// not depend on what else waits.
   explicit batch_cover(std::vector<std::int64_t> sizes, bool deterministic = false);
 
   const std::vector<std::int64_t>& sizes() const { return sizes_; }

@@ -25,8 +25,8 @@ struct assignment {
 /// where nothing of its deployment is in flight; none holds more than the compiled batch; the rows of a request are put
 /// into slots exactly once, in order; a chunk of several executions stays on one core; a deployment has at most its cap
 /// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
-/// seconds; among the cores that accept, the one with the least work is taken; while a request that found the engine idle
-/// is alone, no core gets more than an even share of its executions (S12).
+/// seconds; among the cores that accept, the one with the least work is taken; while a request that found the engine
+/// idle is alone, no core gets more than an even share of its executions (S12).
 class formation {
  public:
   struct limits {
@@ -52,8 +52,8 @@ class formation {
   void core_down(std::size_t core, bool returns);
 
   /// Queues a planned request, or refuses it: `draining` for an unknown deployment, `core_lost` when all its cores are
-  /// lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has passed or is expected to, `queue_full`
-  /// where it is expected to wait for longer than `max_queue_time`.
+  /// lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has passed or is expected to,
+  /// `queue_full` where it is expected to wait for longer than `max_queue_time`.
   void enqueue(request_ptr r, clock::time_point now);
   /// Drops all rows of a request that are not committed, so that it is answered.
   void cancel(std::uint64_t request_id, failure f);

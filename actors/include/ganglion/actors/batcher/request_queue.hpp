@@ -45,9 +45,9 @@ struct queue_config {
   std::chrono::nanoseconds ageing{0};
 };
 
-/// The rows of one deployment that wait, in the order in which they go: what runs again, the remainders of chunks that are
-/// bound to a core, then by class, inside a class by deficit round robin over the tenants (in rows), and of one tenant by
-/// arrival.
+/// The rows of one deployment that wait, in the order in which they go: what runs again, the remainders of chunks
+/// that are bound to a core, then by class, inside a class by deficit round robin over the tenants (in rows), and of
+/// one tenant by arrival.
 ///
 /// Rows of requests that may be joined go together: a batch is filled with what goes with its first row, of all tenants
 /// and then of the lower classes, and a request that does not fit is split. Other requests go chunk by chunk.

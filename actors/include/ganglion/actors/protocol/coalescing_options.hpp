@@ -8,8 +8,8 @@ namespace ganglion {
 
 /// How the requests of one deployment become executions.
 struct coalescing_options {
-  /// How long a batch that is not full may wait for rows that join it, counted from its oldest row. 0: what waits when a
-  /// core becomes free goes together, and no core waits for more.
+  /// How long a batch that is not full may wait for rows that join it, counted from its oldest row. 0: what waits
+  /// when a core becomes free goes together, and no core waits for more.
   std::chrono::nanoseconds max_queue_delay{0};
   /// After each such time a request that waits rises by one class; 0: never.
   std::chrono::nanoseconds ageing{std::chrono::seconds(1)};

@@ -54,8 +54,8 @@ struct enqueue {
   request_ptr value;
 };
 
-/// Ends a request with a failure: the rows that no lane is committing are dropped. Also to the coordinator, which passes
-/// it on behind the request itself.
+/// Ends a request with a failure: the rows that no lane is committing are dropped. Also to the coordinator, which
+/// passes it on behind the request itself.
 struct withdraw {
   std::uint64_t request_id = 0;
   failure reason;
@@ -109,6 +109,9 @@ struct lane_lost {
   caf::strong_actor_ptr receiver;
 };
 
+/// A core that was told to quit has waited for its lane for long enough.
+struct end_core {};
+
 // -- to the supervisor -----------------------------------------------------------------------------------------------
 
 /// A core's answer to `load_model`.
@@ -147,6 +150,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::start_execution)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_finished)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::end_core)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployment_removed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::restart_core)

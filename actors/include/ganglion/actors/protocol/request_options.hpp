@@ -32,8 +32,8 @@ struct request_options {
   /// When the answer is of no more use. Refused with `deadline_exceeded` where it has passed or cannot be met; the same
   /// answer comes when it passes later, and no row is started then.
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  /// Asks for cancellation, from any thread: rows that wait or are not begun are dropped, what runs ends for nobody, and
-  /// the answer is `cancelled`, unless it was there before.
+  /// Asks for cancellation, from any thread: rows that wait or are not begun are dropped, what runs ends for nobody,
+  /// and the answer is `cancelled`, unless it was there before.
   std::stop_token stop;
   /// Tensors to write the answer into instead of new ones, one for each tensor output in order, each a contiguous CPU
   /// tensor of the answer's dtype and shape, with memory of its own. Nobody else may touch them before the answer is

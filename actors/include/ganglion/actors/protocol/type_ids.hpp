@@ -7,8 +7,8 @@
 #include <vector>
 
 // The one type-id block. On the wire of CAF 0.17 a type goes by its registered name: the names are the ABI, so append
-// and never rename. Pass `caf::id_block::ganglion` to `actor_system_config::add_message_types` before the system is made
-// where messages leave the process.
+// and never rename. Pass `caf::id_block::ganglion` to `actor_system_config::add_message_types` before the system is
+// made where messages leave the process.
 CAF_BEGIN_TYPE_ID_BLOCK(ganglion, 20000)
   CAF_ADD_TYPE_ID(ganglion, (ganglion::value_message))
   CAF_ADD_TYPE_ID(ganglion, (ganglion::failure))
