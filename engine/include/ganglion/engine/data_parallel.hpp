@@ -23,6 +23,7 @@ class any_io_executor;
 
 namespace ganglion {
 
+/// S1 to S26, here and in other headers, are the clauses of docs/semantics.md.
 struct data_parallel_options {
   /// The cores to use, in this order; empty: every visible core (S2, S3).
   std::vector<device_id> device_ids;
@@ -54,8 +55,9 @@ class inference;
 class data_parallel {
  public:
   /// Loads and warms the model on its cores; returns when all are ready. Errors: `invalid_device_id`,
-  /// `dim_out_of_range`, `shape_mismatch` (inputs compiled with different sizes along dim), `invalid_argument`,
-  /// `core_memory_exceeded`, `forward_failed` (while warming), `core_lost`, `draining`.
+  /// `dim_out_of_range`, `shape_mismatch` (inputs compiled with different sizes along dim), `invalid_argument` (an
+  /// option, or one of the engine's own threads, which would wait for itself), `core_memory_exceeded`, `forward_failed`
+  /// (while warming), `core_lost`, `draining`. The first is on `engine::process_default()`, and throws what that does.
   explicit data_parallel(compiled_model model, data_parallel_options options = {});
   data_parallel(engine& on, compiled_model model, data_parallel_options options = {});
   /// What was accepted is still answered.
@@ -63,17 +65,26 @@ class data_parallel {
   data_parallel(data_parallel&&) noexcept;
   data_parallel& operator=(data_parallel&&) noexcept;
 
-  /// Runs forward(inputs...) data-parallel and waits for the answer: what forward returns, with all tensors gathered
-  /// along dim. Throws `ganglion::error`: `shape_mismatch`, `batch_size_mismatch` (dynamic batching off),
-  /// `gather_mismatch`, `forward_failed`, `core_lost`, `queue_full`, `draining`; `invalid_argument` when called on one
-  /// of the engine's own threads, which would wait for itself.
+  /// Runs forward(inputs...) data-parallel and waits for the answer.
+  ///
+  /// `inputs` has one element for each argument of forward, structured as the example was. Its tensors are dense, on
+  /// the CPU, of the example's dtypes and of its sizes but for the one along dim: with dynamic batching any number of
+  /// rows from 0 on, else `len(device_ids)` times the compiled size, one and the same in all of them. Values that are
+  /// no tensors, and 0-dimensional tensors, go to every chunk as they are.
+  /// The answer is what forward returns, structure and dtypes kept, with all tensors gathered along dim. A
+  /// 0-dimensional output becomes a vector of one element a chunk.
+  ///
+  /// Throws `ganglion::error`: `shape_mismatch` (an input is not as above), `batch_size_mismatch` (dynamic batching
+  /// off), `gather_mismatch`, `forward_failed`, `core_lost`, `queue_full`, `draining`; `invalid_argument` when called
+  /// on one of the engine's own threads, which would wait for itself.
   c10::IValue operator()(std::vector<c10::IValue> inputs);
-  /// The same without waiting. The future always becomes ready, with the answer or the `ganglion::error`, also when
-  /// the engine ends or a core dies.
+  /// The same without waiting, on any thread. The future always becomes ready, with the answer or with the
+  /// `ganglion::error` (all but the last of those above), also when the engine ends or a core dies. It may be dropped.
   std::future<c10::IValue> submit(std::vector<c10::IValue> inputs);
 
-  /// With what a request can carry, and what it took in the answer. Errors besides: `deadline_exceeded`, `cancelled`;
-  /// `shape_mismatch` and `invalid_argument` for output tensors that cannot take the answer.
+  /// With what a request can carry, and what it took in the answer. Errors besides, all through the future:
+  /// `deadline_exceeded`, `cancelled`; `shape_mismatch` and `invalid_argument` for output tensors that cannot take the
+  /// answer; `invalid_argument` for a priority that there is not.
   std::future<response> submit(std::vector<c10::IValue> inputs, request_options options);
   /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`. The
   /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must

@@ -19,6 +19,7 @@ class lane;
 class lane_sink;
 struct lane_config;
 
+/// `warning`: something is not as it should be: a death, a limit, what a handler threw. `info`: it is well again.
 enum class log_level { info, warning };
 
 /// One execution that ended: at most a compiled batch of rows on one core.
@@ -39,8 +40,9 @@ struct execution_record {
 };
 
 struct engine_options {
-  /// The number of cores of the host, for a host that is pretended; wins over GANGLION_HOST_CORES. Unset: as many as
-  /// the CPUs that the process may use allow.
+  /// The number of cores of the host, for a host that is pretended; wins over GANGLION_HOST_CORES. Unset, and the
+  /// variable too: the CPUs that the process may use (its affinity, `cpus`, the quota of its control group) divided by
+  /// `threads_per_core`, at least 1. At most 4,096; more cores than CPUs share them.
   std::optional<std::size_t> host_cores;
   /// Intra-op threads of a core.
   std::size_t threads_per_core = 1;
@@ -78,9 +80,11 @@ struct engine_options {
 /// read once, here.
 class engine {
  public:
-  /// Errors: `invalid_argument`, `core_unavailable`, `io_failed` (the lock directory).
+  /// Errors: `invalid_argument` (an option or one of the variables), `core_unavailable` (another process has a core, no
+  /// core is visible, or the system gives no thread), `io_failed` (the lock directory).
   explicit engine(engine_options options = {});
-  /// Takes no more requests, answers everything accepted, ends the cores. Not from one of the engine's own threads.
+  /// Takes no more requests, answers everything accepted, ends the cores. Not from one of the engine's own threads: it
+  /// would wait for itself.
   ~engine();
   engine(engine&&) noexcept;
   engine& operator=(engine&&) noexcept;
@@ -88,13 +92,16 @@ class engine {
   /// The number of cores that this process sees.
   std::size_t core_count() const;
   const std::vector<core_info>& cores() const;
-  /// A picture of this moment. Errors: `draining` when the engine has ended.
+  /// A picture of this moment; waits for the engine's actors. Errors: `draining` when the engine has ended,
+  /// `invalid_argument` on one of the engine's own threads (inside of `log`, `on_execution` or a stop callback).
   ganglion::status status() const;
   /// Closes admission (requests are refused with `draining` from now on) and waits until everything accepted is
-  /// answered. Returns false where `bound` has passed before.
+  /// answered. Returns false where `bound` has passed before. There is no way back. Errors: `invalid_argument` on one
+  /// of the engine's own threads.
   bool drain(std::chrono::milliseconds bound);
 
-  /// The engine of those who name none; made at the first use, and never destroyed.
+  /// The engine of those who name none; made with default options at the first use, and never destroyed. Errors: those
+  /// of the constructor; the next call tries again then.
   static engine& process_default();
 
   struct state;

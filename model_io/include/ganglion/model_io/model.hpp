@@ -70,7 +70,7 @@ class compiled_model {
   std::shared_ptr<const state> state_;
 };
 
-/// Compiles a module for the example's exact shape (S18). Works on a copy in eval mode.
+/// Compiles a module for the example's exact shape (S18 of docs/semantics.md). Works on a copy in eval mode.
 /// A program is used only after its outputs matched the module's on permuted, differently scaled rows.
 /// Errors: `unsupported_model` (changes its own attributes, training wired into its graph, no tensor output, pipeline),
 /// `shape_mismatch` (the example does not fit forward's arguments), `forward_failed` (the module fails on the example),

@@ -20,7 +20,7 @@ struct value_range {
 };
 
 /// What a model was compiled for: the example's exact structure, dtypes and sizes, and what is known of its rows.
-/// Immutable once made.
+/// Immutable once made. S9, S10 and so on are clauses of docs/semantics.md.
 struct signature {
   /// The arguments of forward, one element an argument; tensors are placeholders of the compiled dtype and size.
   std::vector<c10::IValue> example;

@@ -29,7 +29,7 @@ class core_table {
   explicit core_table(credit_config credits = {}) : credits_(credits) {}
 
   void up(std::size_t core);
-  /// Returns what the core held. With `returns` false it is lost for good.
+  /// Returns what the core held. With `returns` false it counts as lost until it is `up` again.
   std::vector<execution_ptr> down(std::size_t core, bool returns);
 
   bool is_up(std::size_t core) const;

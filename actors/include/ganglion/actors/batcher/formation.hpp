@@ -48,7 +48,7 @@ class formation {
 
   void core_up(std::size_t core);
   /// Takes back what the core held: each part is retried once on another core, or its request fails with `core_lost`.
-  /// With `returns` false the core is lost for good, and what no other core can run fails.
+  /// With `returns` false the core counts as lost until a `core_up` of it: what no other core can run fails now.
   void core_down(std::size_t core, bool returns);
 
   /// Queues a planned request, or refuses it: `draining` for an unknown deployment, `core_lost` when all its cores are

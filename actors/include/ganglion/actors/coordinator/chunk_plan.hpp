@@ -11,7 +11,8 @@ namespace ganglion {
 /// How a request's rows are cut into chunks: row ranges of `chunk_rows` each, the last one short. A pure value.
 ///
 /// Invariants: the chunks partition [0, rows) in order; no chunk is empty; no execution holds more than `batch` rows;
-/// without a split size there are exactly ceil(rows / batch) executions, the fewest possible (S12, S20).
+/// without a split size there are exactly ceil(rows / batch) executions, the fewest possible (S12, S20 of
+/// docs/semantics.md).
 class chunk_plan {
  public:
   struct chunk {

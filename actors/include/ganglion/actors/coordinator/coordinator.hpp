@@ -16,7 +16,7 @@ struct coordinator_config {
   std::optional<std::int64_t> split_size;
 };
 
-/// Checks the options that can be set later too. Errors: `invalid_argument` (S19, S20).
+/// Checks the options that can be set later too. Errors: `invalid_argument` (S19, S20 of docs/semantics.md).
 expected<void> validate(const configure& settings);
 
 /// Checks a configuration. Errors: `invalid_argument`.

@@ -75,7 +75,7 @@ struct gather_config {
   /// The number of chunks, for `sliced == false`.
   std::size_t chunks = 0;
   /// Per tensor output the dimension along which chunks are joined; -1 for a 0-dimensional one, which becomes a vector
-  /// with one element a chunk (S22). Only for `sliced == false`; a slice is always of dimension 0.
+  /// with one element a chunk (S22 of docs/semantics.md). Only for `sliced == false`; a slice is always of dimension 0.
   std::vector<std::int64_t> out_axis;
   /// Tensors to write the answer into, one for each tensor output; empty: they are made.
   std::vector<at::Tensor> outputs;

@@ -20,14 +20,15 @@ struct part {
 
 /// At most one compiled batch of rows of one or several requests, padded if need be: the only unit that goes to a core.
 struct execution {
-  std::uint64_t id = 0;
-  std::uint64_t deployment_id = 0;
-  std::uint64_t model_id = 0;
+  std::uint64_t id = 0;             ///< counted by its batcher from 1, in the order of formation
+  std::uint64_t deployment_id = 0;  ///< whose requests its parts are of
+  std::uint64_t model_id = 0;       ///< which of the lane's replicas runs it
   /// The compiled size along the scattered dimension.
   std::int64_t batch = 0;
+  /// Never empty; in the order of their offsets, and without gaps: padding comes after the last.
   std::vector<part> parts;
   clock::time_point enqueued;  ///< when its oldest row was accepted
-  clock::time_point formed;
+  clock::time_point formed;    ///< when it was bound to a core
 
   /// The rows that are somebody's; batch - rows() are padding.
   std::int64_t rows() const;
@@ -38,7 +39,7 @@ using execution_ptr = std::shared_ptr<execution>;
 
 /// What a lane says of an execution when it has ended.
 struct execution_report {
-  execution_ptr work;
+  execution_ptr work;  ///< what `lane::start` was given
   failure error;     ///< `forward_failed`, or ok
   bool ran = false;  ///< false: all its parts had been taken back before it began
   clock::time_point started, computed, ended;  ///< began; forward returned; rows were gathered

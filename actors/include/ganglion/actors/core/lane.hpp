@@ -18,14 +18,17 @@ struct load_report {
   double seconds = 0;      ///< of the last warm-up execution
 };
 
-/// Where a lane tells what happened; called from any thread, also after the lane was given up (then without effect).
+/// Where a lane tells what happened; called from any thread, inside of the lane's own functions too, and also after
+/// the lane was given up (then without effect). Nothing here blocks.
 class lane_sink {
  public:
   virtual ~lane_sink() = default;
+  /// Once for each `load`, in their order.
   virtual void loaded(load_report report) = 0;
-  /// In the order of `start`; several at once where the program is short.
+  /// Each execution once, in the order of `start`; several at once where the program is short. Not empty.
   virtual void finished(std::vector<execution_report> reports) = 0;
-  /// The lane can run nothing any more; what it held is not reported.
+  /// The lane can run nothing any more; what it held is not reported. At most once, and the last call that counts: the
+  /// core quits, and another one is started with another lane.
   virtual void lost(std::string reason) = 0;
 };
 
@@ -39,10 +42,14 @@ class lane {
   virtual ~lane() = default;
   /// The number of executions that were started and not yet reported.
   virtual std::size_t depth() const noexcept = 0;
-  /// Makes and warms a replica; answered by `loaded`. Comes in turn with the executions.
+  /// Makes and warms a replica; answered by `loaded`. Comes in turn with the executions. A model that is there already
+  /// is loaded again.
   virtual void load(compiled_model model) noexcept = 0;
+  /// Lets go of a replica, in turn too; of one that is not there: nothing.
   virtual void unload(std::uint64_t model_id) noexcept = 0;
-  /// The model of the execution is loaded.
+  /// Runs an execution: moves its parts from queued to running and commits their rows, as `run_execution` does, and
+  /// reports it. Preconditions: `work` is not null; its model was loaded without an error, and not unloaded since.
+  /// Executions beyond those that run wait in the lane.
   virtual void start(execution_ptr work) noexcept = 0;
 };
 
@@ -52,6 +59,8 @@ struct lane_config {
   std::vector<int> cpus;         ///< the CPUs to pin to; empty: wherever the scheduler likes
 };
 
+/// Makes the lane of a core, each time that the core is started; on a thread of the scheduler, so it must not block.
+/// Where it throws, or returns null, the core has died and is started again after the back-off.
 using lane_factory = std::function<std::unique_ptr<lane>(const lane_config&, std::shared_ptr<lane_sink>)>;
 
 }  // namespace ganglion

@@ -61,11 +61,13 @@ struct deploy {
   std::optional<std::int64_t> split_size;
   coalescing_options coalescing;
   std::shared_ptr<warning_log> warnings;
-  /// Called with the answer too, for who is no actor.
+  /// Called with the answer too, once, for who is no actor: by the supervisor, on a thread of its actor system's
+  /// scheduler, so it must neither block nor throw. A supervisor that ended before it read the message destroys it
+  /// uncalled.
   std::function<void(const deployed&)> reply;
 };
 
-/// Asks for a status from outside of any actor.
+/// Asks for a status from outside of any actor. `reply` is called as that of `deploy` is.
 struct status_for {
   std::function<void(const status&)> reply;
 };
