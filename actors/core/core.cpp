@@ -140,16 +140,25 @@ core_status on_status(core_pointer self) {
   return result;
 }
 
+/// Makes the lane. Returns why it cannot be made, or nothing.
+std::string make_lane(core_state& s) {
+  try {
+    s.lane = s.config.make_lane(s.config.lane, s.port);
+    return s.lane ? "" : "make_lane returned null";
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "make_lane threw something that is no exception type of the standard";
+  }
+}
+
 core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   auto& s = self->state;
   s.config = std::move(config);
   self->set_exit_handler([self](caf::exit_msg& m) { on_exit(self, m); });
   s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));
-  try {
-    s.lane = s.config.make_lane(s.config.lane, s.port);
-  } catch (const std::exception& e) {
-    self->quit(caf::make_error(caf::sec::runtime_error, fmt::format("its lane cannot be made: {}", e.what())));
-  }
+  if (auto problem = make_lane(s); !problem.empty())
+    self->quit(caf::make_error(caf::sec::runtime_error, fmt::format("its lane cannot be made: {}", problem)));
   return {
       [self](const load_model& m) { return on_load(self, m); },
       [self](const unload_model& m) { on_unload(self, m); },

@@ -5,7 +5,31 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 namespace ganglion {
+
+namespace {
+
+/// The sentence of whoever quit, where there is one.
+std::string sentence_of(const caf::error& reason) {
+  const auto& context = reason.context();
+  return context.match_elements<std::string>() ? context.get_as<std::string>(0) : caf::to_string(reason);
+}
+
+/// A core that dies of the same again and again is told of each time that the number of its deaths has doubled.
+void tell_of_death(supervisor_state& s, std::size_t index, std::string why, std::chrono::milliseconds delay) {
+  auto& c = s.cores[index];
+  auto deaths = c.restarts.deaths();
+  c.death_told = why != c.last_reason || std::has_single_bit(deaths) || deaths == s.config.restart.lost_after;
+  if (c.death_told)
+    s.say(fmt::format("core nc:{} died{} ({}) and starts again in {} ms{}", index,
+                      deaths == 1 ? "" : fmt::format(" {} times in a row", deaths), why, delay.count(),
+                      c.restarts.lost() ? "; it counts as lost until then" : ""));
+  c.last_reason = std::move(why);
+}
+
+}  // namespace
 
 void start_core(supervisor_pointer self, std::size_t index) {
   auto& s = self->state;
@@ -23,6 +47,10 @@ void announce_if_ready(supervisor_pointer self, std::size_t index) {
   auto& c = self->state.cores[index];
   if (c.announced || !c.handle || !c.awaited.empty()) return;
   c.announced = true;
+  const auto& news = self->state.config.news;
+  if (news && c.death_told && !c.models.empty())
+    news(fmt::format("core nc:{} is back and serves its {} model{} again", index, c.models.size(),
+                     c.models.size() == 1 ? "" : "s"));
   self->send(self->state.batcher, core_up{index, c.handle});
 }
 
@@ -37,8 +65,7 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
     if (s.ending) return;
     auto delay = c.restarts.died(self->clock().now() - c.started);
     ++c.restart_count;
-    s.say(fmt::format("core nc:{} died ({}) and starts again in {} ms{}", i, caf::to_string(m.reason), delay.count(),
-                      c.restarts.lost() ? "; it counts as lost until then" : ""));
+    tell_of_death(s, i, sentence_of(m.reason), delay);
     self->send(s.batcher, core_down{i, !c.restarts.lost()});
     give_up_waiting_for(self, i);
     send_later(*self, supervisor_actor{self}, delay, restart_core{i});

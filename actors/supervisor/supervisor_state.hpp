@@ -15,6 +15,8 @@ struct core_entry {
   clock::time_point started;
   backoff restarts;
   std::uint64_t restart_count = 0;
+  std::string last_reason;  ///< of its deaths
+  bool death_told = false;  ///< whether the last one was
   /// Loads that it must answer before the batcher may use it; only after a restart.
   std::set<std::uint64_t> awaited;
   bool announced = false;

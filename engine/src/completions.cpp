@@ -1,5 +1,7 @@
 #include "completions.hpp"
 
+#include <ganglion/model_io/error.hpp>
+
 #include <fmt/format.h>
 #include <pthread.h>
 
@@ -25,8 +27,8 @@ completions::~completions() {
 
 boost::asio::io_context::executor_type completions::executor() {
   std::call_once(started_, [this] {
-    worker_ = std::make_shared<worker>();
-    worker_->thread = std::thread([w = worker_, log = log_] {
+    auto fresh = std::make_shared<worker>();
+    auto work = [w = fresh, log = log_] {
       pthread_setname_np(pthread_self(), "ganglion-done");
       for (;;) {
         try {
@@ -38,7 +40,16 @@ boost::asio::io_context::executor_type completions::executor() {
           log("a completion handler threw something that is no exception type of the standard");
         }
       }
-    });
+    };
+    try {
+      fresh->thread = std::thread(std::move(work));
+    } catch (const std::system_error& e) {
+      throw error(errc::core_unavailable,
+                  fmt::format("the engine's completion thread cannot be made ({}): raise the limit on processes "
+                              "(ulimit -u)",
+                              e.code().message()));
+    }
+    worker_ = std::move(fresh);  // the next call tries again where there is none
   });
   return worker_->context.get_executor();
 }

@@ -21,6 +21,7 @@ class completions {
   completions(const completions&) = delete;
   completions& operator=(const completions&) = delete;
 
+  /// Errors: `core_unavailable`, thrown, where the thread cannot be made.
   boost::asio::io_context::executor_type executor();
 
  private:

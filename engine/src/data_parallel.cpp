@@ -151,6 +151,7 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
 }
 
 std::function<void(std::function<void()>)> data_parallel::poster() const {
+  impl_->host->done.executor();  // its thread is made here: what is posted later comes from threads that must not throw
   return [host = std::weak_ptr<engine::state>(impl_->host)](std::function<void()> f) {
     if (auto strong = host.lock()) boost::asio::post(strong->done.executor(), std::move(f));
   };

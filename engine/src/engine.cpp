@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 
 namespace ganglion {
 
@@ -65,6 +66,28 @@ engine_options with_guarded_log(engine_options options) {
   return options;
 }
 
+/// Refuses an engine of which the threads cannot be made: CAF and OpenMP would end the process. `lanes` are those of
+/// the cores.
+void require_threads(std::size_t lanes) {
+  constexpr std::size_t actors = 3;  // CAF's: the scheduler, the clock, the printer
+  std::promise<void> made;
+  auto all_made = made.get_future().share();
+  std::vector<std::thread> threads;
+  std::string problem;
+  try {
+    while (threads.size() < actors + lanes) threads.emplace_back([all_made] { all_made.wait(); });
+  } catch (const std::system_error& e) {
+    problem = e.code().message();
+  }
+  made.set_value();
+  for (auto& t : threads) t.join();
+  if (!problem.empty())
+    throw error(errc::core_unavailable,
+                fmt::format("the engine needs {} threads, but the system gave {} ({}): use fewer cores or threads a "
+                            "core, or raise the limit on processes (ulimit -u)",
+                            actors + lanes, threads.size(), problem));
+}
+
 execution_observer observer_of(const engine_options& options) {
   if (!options.on_execution) return {};
   return [told = guarded(options.on_execution)](const execution_report& report, std::size_t core) {
@@ -111,6 +134,9 @@ engine::state::state(engine_options given)
   config.core_memory_bytes = options.core_memory_bytes;
   config.observer = observer_of(options);
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
+  config.news = [told = options.log](std::string_view sentence) { told(log_level::info, sentence); };
+
+  require_threads(options.make_lane ? 0 : globals.size() * options.threads_per_core);
 
   // One scheduler thread: all that actors do here is decide, and with one of them a message between two actors is no
   // hand-over between threads. `sharing`: an idle round trip takes a third of what `stealing` needs.

@@ -44,6 +44,9 @@ failure none_visible(const char* name, std::string_view value) {
 expected<std::size_t> host_core_count(const topology_request& request) {
   if (request.threads_per_core == 0)
     return failure{errc::invalid_argument, "threads_per_core is 0, but a core needs at least 1 CPU thread"};
+  if (request.threads_per_core > max_threads_per_core)
+    return failure{errc::invalid_argument, fmt::format("threads_per_core is {}, but a core has at most {} threads",
+                                                       request.threads_per_core, max_threads_per_core)};
   if (request.host_cores) {
     if (*request.host_cores == 0) return none_visible("host_cores", "0");
     if (*request.host_cores > max_host_cores)

@@ -58,6 +58,7 @@ TEST_CASE("what a dying core held is run once more on another, and the core come
   EXPECT(tried[0].core == 0);
   EXPECT(tried[1].core == 1);
   EXPECT(contains(on.ears.wait_for_sentence("core nc:0 died"), "the test let it die"));
+  on.ears.wait_for_sentence("core nc:0 is back and serves its 1 model again");
   // It comes back with its model, and serves again.
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   while (on.host->status().cores[0].models != 1 && std::chrono::steady_clock::now() < end) {

@@ -226,3 +226,16 @@ TEST_CASE("core: it is not spawned with a bad configuration") {
   EXPECT(contains(validate(idle).error().text, "core nc:3 has 0 threads"));
   EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), idle), error);
 }
+
+TEST_CASE("core: whatever keeps its lane from being made, it dies with a sentence") {
+  auto reason = [](const lane_factory& make) {
+    fixture f;
+    auto subject = spawn_core(f.supervisor.parent(), {{3, 1, {}}, make, {}, {}});
+    f.supervisor.watch(subject.address());
+    return caf::to_string(f.supervisor.expect<caf::down_msg>().reason);
+  };
+  using made = std::unique_ptr<lane>;
+  EXPECT(contains(reason([](auto&, auto) -> made { throw std::runtime_error("no thread"); }), "made: no thread"));
+  EXPECT(contains(reason([](auto&, auto) -> made { throw 7; }), "made: make_lane threw something that is no exception"));
+  EXPECT(contains(reason([](auto&, auto) -> made { return nullptr; }), "made: make_lane returned null"));
+}

@@ -167,3 +167,50 @@ TEST_CASE("supervisor: a core of which the lane cannot be made has died, and is 
   f.finish(0);
   f.expect_answered(1);
 }
+
+TEST_CASE("supervisor: it is told when a core that died serves its models again, and not before") {
+  supervisor_fixture f;
+  f.die(1);
+  f.system.advance(10ms);
+  EXPECT(f.news.empty());  // there is nothing to serve yet
+  auto d = f.deploy_model();
+  f.lanes.loads_at_once = false;
+  f.die(0);
+  f.system.advance(10ms);
+  EXPECT(f.news.empty());
+  f.lanes.load(0);
+  f.system.run();
+  REQUIRE(f.news.size() == 1);
+  EXPECT(f.news[0] == "core nc:0 is back and serves its 1 model again");
+}
+
+TEST_CASE("supervisor: a core that dies of the same again and again is told of ever more rarely") {
+  supervisor_fixture f{[](auto& c) {
+    c.cores.resize(1);
+    c.make_lane = [](const lane_config&, std::shared_ptr<lane_sink>) -> std::unique_ptr<lane> {
+      throw std::runtime_error("no thread to be had");
+    };
+  }};
+  for (int i = 0; i < 40; ++i) f.system.advance(1s);  // a death each
+  EXPECT(f.ask_status().cores[0].restarts == 41);
+  REQUIRE(f.said.size() == 7);
+  EXPECT(f.said[0] == "core nc:0 died (its lane cannot be made: no thread to be had) and starts again in 10 ms");
+  EXPECT(contains(f.said[1], "died 2 times in a row"));
+  EXPECT(contains(f.said[2], "died 4 times in a row"));
+  EXPECT(contains(f.said[3], "died 5 times in a row"));
+  EXPECT(contains(f.said[3], "starts again in 160 ms; it counts as lost until then"));
+  EXPECT(contains(f.said[4], "died 8 times in a row"));
+  EXPECT(contains(f.said[6], "died 32 times in a row"));
+  EXPECT(f.news.empty());
+}
+
+TEST_CASE("supervisor: a core that dies of something else is told of at once") {
+  supervisor_fixture f;
+  for (auto reason : {"first", "first", "first", "second"}) {
+    f.lanes.die(0, reason);
+    f.system.run();
+    f.system.advance(1s);
+  }
+  REQUIRE(f.said.size() == 3);  // not of the third
+  EXPECT(contains(f.said[2], "(second)"));
+}

@@ -16,7 +16,7 @@ struct supervisor_fixture {
   deterministic_system system;
   probe client{system};
   std::shared_ptr<admission> gate = std::make_shared<admission>();
-  std::vector<std::string> said;
+  std::vector<std::string> said, news;
   supervisor_actor subject;
 
   /// Two cores of one execution each, unless changed.
@@ -24,6 +24,7 @@ struct supervisor_fixture {
     auto config = puppet_cores(lanes, 2);
     config.gate = gate;
     config.log = [this](std::string_view sentence) { said.emplace_back(sentence); };
+    config.news = [this](std::string_view sentence) { news.emplace_back(sentence); };
     if (change) change(config);
     subject = spawn_supervisor(system.system(), std::move(config));
     system.run();

@@ -118,6 +118,8 @@ TEST_CASE("a number of host cores that makes no sense is refused") {
   request = {};
   request.usable_cpus = 1'000'000;
   EXPECT(resolved(request).host_cores == max_host_cores);
+  request.threads_per_core = max_threads_per_core + 1;
+  EXPECT(contains(refusal(request).text, "threads_per_core is 1025, but a core has at most 1024 threads"));
   request.threads_per_core = 0;
   EXPECT(refusal(request).code == errc::invalid_argument);
 }

@@ -18,6 +18,9 @@ inline constexpr std::size_t cores_per_chip = 4;
 /// The most cores that a host may have or pretend to have.
 inline constexpr std::size_t max_host_cores = 4096;
 
+/// The most threads that a core may have.
+inline constexpr std::size_t max_threads_per_core = 1024;
+
 /// Where a visible core is.
 struct core_info {
   std::size_t index = 0;   ///< in this process, from 0: what device ids mean
@@ -65,8 +68,8 @@ using core_query = std::function<expected<std::optional<pid_t>>(std::size_t glob
 /// cores. Neither: all.
 ///
 /// Fails with `errc::invalid_argument` for text that is not of this form, a core past the host's last, one
-/// listed twice, a reversed range, more than `max_host_cores`, or threads_per_core of 0; with
-/// `errc::core_unavailable` where fewer than n cores are free (naming the holders) or none would be visible
+/// listed twice, a reversed range, more than `max_host_cores`, or threads_per_core of 0 or more
+/// than `max_threads_per_core`; with `errc::core_unavailable` where fewer than n cores are free (naming the holders) or none would be visible
 /// (a number that is 0, an empty value). The text quotes the variable and its value.
 expected<topology> resolve_topology(const topology_request& request, const core_query& query);
 

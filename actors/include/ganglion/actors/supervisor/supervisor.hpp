@@ -16,11 +16,13 @@ struct supervisor_config {
   /// Shared with whoever lets requests in; made if null.
   std::shared_ptr<admission> gate;
   backoff_config restart;
-  /// The most bytes of model weights on one core; unset: no limit (S15).
+  /// The most bytes of model weights on one core; unset: no limit (S15 of docs/semantics.md).
   std::optional<std::size_t> core_memory_bytes;
   execution_observer observer;
-  /// Told of deaths and restarts, one sentence each; may be empty.
+  /// Told of deaths, one sentence each, with what happens next; may be empty.
   std::function<void(std::string_view)> log;
+  /// Told when a core that had died serves again, one sentence each; may be empty.
+  std::function<void(std::string_view)> news;
 };
 
 /// Checks a configuration. Errors: `core_unavailable` without cores, `invalid_argument`.
