@@ -1,5 +1,7 @@
 #include <ganglion/actors/batcher/formation.hpp>
 
+#include "coordinator/rows_text.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,8 +12,7 @@ namespace {
 
 failure lost(std::string_view why, const slot& where, std::size_t core) {
   return {errc::core_lost,
-          fmt::format("core nc:{} was lost while it held rows {} to {}, {}: send the request again", core,
-                      where.first_row(), where.first_row() + where.rows() - 1, why),
+          fmt::format("core nc:{} was lost while it held {}, {}: send the request again", core, rows_text(where), why),
           where.first_row(), where.first_row() + where.rows(), static_cast<std::int32_t>(core)};
 }
 

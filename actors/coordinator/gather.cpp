@@ -61,6 +61,18 @@ expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::I
                               to_string(given.scalar_type(), given.sizes())));
 }
 
+/// What `make` makes: an output of the answer, which takes memory of its own.
+template <class Make>
+at::Tensor answer_tensor(const std::string& name, at::ScalarType dtype, at::IntArrayRef sizes, const Make& make) {
+  try {
+    return make();
+  } catch (const std::exception&) {
+    throw error(errc::core_memory_exceeded,
+                fmt::format("the answer's {} of {} does not fit in memory: send fewer rows at once", name,
+                            to_string(dtype, sizes)));
+  }
+}
+
 /// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
 void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
                std::int64_t rows) {
@@ -120,6 +132,8 @@ bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outpu
         f.core = core;
         fail(std::move(f));
       }
+    } catch (const error& e) {
+      fail(e.failure());
     } catch (const std::exception& e) {
       fail({errc::gather_mismatch, fmt::format("the outputs of chunk {} cannot be gathered: {}", where.chunk(),
                                                brief_message(e)),
@@ -150,7 +164,9 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
     if (config_.outputs.empty()) {
-      answer.emplace_back(at::empty(sizes, at::TensorOptions().dtype(t.scalar_type())));
+      answer.emplace_back(answer_tensor(leaf_name(outputs, i), t.scalar_type(), sizes, [&] {
+        return at::empty(sizes, at::TensorOptions().dtype(t.scalar_type()));
+      }));
       continue;
     }
     const auto& given = config_.outputs[tensor_index++];
@@ -237,7 +253,11 @@ c10::IValue gather::assemble() {
       const auto& piece = chunk[i].toTensor();
       pieces.push_back(axis < 0 || piece.dim() == 0 ? piece.unsqueeze(0) : piece);
     }
-    auto whole = at::cat(pieces, axis < 0 ? 0 : axis).detach();
+    auto along = axis < 0 ? 0 : axis;
+    auto sizes = pieces.front().sizes().vec();
+    for (std::size_t n = 1; n < pieces.size(); ++n) sizes[static_cast<std::size_t>(along)] += pieces[n].size(along);
+    auto whole = answer_tensor(leaf_name(kept_.front(), i), pieces.front().scalar_type(), sizes,
+                               [&] { return at::cat(pieces, along).detach(); });
     if (!config_.outputs.empty()) {
       auto& given = config_.outputs[tensor_index - 1];
       auto fits = takes_output(given, whole.scalar_type(), whole.sizes(), leaf_name(kept_.front(), i));

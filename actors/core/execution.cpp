@@ -1,5 +1,7 @@
 #include <ganglion/actors/core/execution.hpp>
 
+#include "coordinator/rows_text.hpp"
+
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/ATen.h>
@@ -32,8 +34,7 @@ void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_inde
 failure forward_failure(const execution& work, const std::string& what, std::int32_t core) {
   const auto& where = *work.parts.front().where;
   return {errc::forward_failed,
-          fmt::format("the model failed on chunk {} (rows {} to {}) on core nc:{}: {}", where.chunk(),
-                      where.first_row(), where.first_row() + where.rows() - 1, core, what),
+          fmt::format("the model failed on chunk {} ({}) on core nc:{}: {}", where.chunk(), rows_text(where), core, what),
           where.first_row(), where.first_row() + where.rows(), core};
 }
 

@@ -26,7 +26,7 @@ std::string text_of(const fs::path& path) {
 
 /// The names of all C++ test cases below a folder.
 std::set<std::string> test_names(const fs::path& folder) {
-  const std::regex name{R"re(TEST_CASE\("((?:[^"\\]|\\.)*)"\))re"};
+  const std::regex name{R"re(TEST_CASE\(\s*"((?:[^"\\]|\\.)*)"\))re"};
   std::set<std::string> result;
   for (const auto& entry : fs::recursive_directory_iterator{folder}) {
     if (!entry.path().native().ends_with("_test.cpp")) continue;

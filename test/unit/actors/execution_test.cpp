@@ -194,3 +194,13 @@ TEST_CASE("what the model throws ends in the report, with the chunk, its rows an
   EXPECT(report.error.core == 3);
   EXPECT(r.got->all.empty());
 }
+
+TEST_CASE("what fails on a single row says so") {
+  fixture f;
+  f.model = trace(test_modules::fails_on_marked_rows(), {at::zeros({4, 2})}, {auto_cast::none, false});
+  f.target = deployment_of(f.model, 1, {0});
+  auto r = make_request(f.target, 8, std::make_shared<admission>(), 1'000'000);
+  f.add(r, 5, 1);
+  auto program = f.model.make_replica();
+  EXPECT(contains(run_execution(f.work, program, f.buffers, 3).error.text, "(row 5) on core nc:3"));
+}

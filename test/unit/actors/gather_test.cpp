@@ -380,3 +380,17 @@ TEST_CASE("a request of no rows is answered with the outputs that are given") {
   EXPECT(elements[0].toTensor().sizes() == at::IntArrayRef{0, 3});
   EXPECT(elements[1].toInt() == 5);
 }
+
+TEST_CASE("an answer that does not fit in memory fails with its size, sliced or not") {
+  const auto row = std::int64_t{1} << 45;
+  fixture sliced{{2, 2}};
+  sliced.commit(0, at::zeros({1, 1}).expand({2, row}));
+  sliced.commit(1, at::zeros({1, 1}).expand({2, row}));
+  EXPECT(sliced.only_failure().code == errc::core_memory_exceeded);
+  EXPECT(sliced.only_failure().text ==
+         "the answer's output of f32[4,35184372088832] does not fit in memory: send fewer rows at once");
+  fixture joined{{2, 2}, false, {0}};
+  joined.commit(0, at::zeros({1, 1}).expand({2, row}));
+  joined.commit(1, at::zeros({1, 1}).expand({2, row}));
+  EXPECT(joined.only_failure() == sliced.only_failure());
+}

@@ -75,8 +75,9 @@ class data_parallel {
   /// 0-dimensional output becomes a vector of one element a chunk.
   ///
   /// Throws `ganglion::error`: `shape_mismatch` (an input is not as above), `batch_size_mismatch` (dynamic batching
-  /// off), `gather_mismatch`, `forward_failed`, `core_lost`, `queue_full`, `draining`; `invalid_argument` when called
-  /// on one of the engine's own threads, which would wait for itself.
+  /// off), `gather_mismatch`, `core_memory_exceeded` (no memory for the answer), `forward_failed`, `core_lost`,
+  /// `queue_full`, `draining`; `invalid_argument` when called on one of the engine's own threads, which would wait for
+  /// itself.
   c10::IValue operator()(std::vector<c10::IValue> inputs);
   /// The same without waiting, on any thread. The future always becomes ready, with the answer or with the
   /// `ganglion::error` (all but the last of those above), also when the engine ends or a core dies. It may be dropped.
