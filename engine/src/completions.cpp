@@ -32,7 +32,9 @@ boost::asio::io_context::executor_type completions::executor() {
       pthread_setname_np(pthread_self(), "ganglion-done");
       for (;;) {
         try {
-          w->context.run();
+          while (w->context.run_one() > 0)
+            // A thread that sleeps is woken for each answer, and an execution gives many: it looks again before.
+            while (w->context.poll() > 0) std::this_thread::yield();
           return;
         } catch (const std::exception& e) {
           log(fmt::format("a completion handler threw: {}", e.what()));
