@@ -36,7 +36,7 @@ using namespace std::chrono_literals;
 constexpr std::int64_t compiled_batch = 16;
 constexpr std::size_t pixels = 28 * 28;
 constexpr std::size_t longest_line = 2 * pixels + 32;
-constexpr auto patience = 10s;  // at the end, with clients that do not take their answers
+constexpr auto patience = 30s;  // at the end, with clients that do not take their answers
 
 struct service {
   asio::io_context context{1};  // destroyed last: the engine completes what is under way on it
