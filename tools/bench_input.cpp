@@ -2,6 +2,7 @@
 
 #include "command.hpp"
 
+#include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/value_tree.hpp>
 
 #include <ATen/ATen.h>
@@ -10,7 +11,11 @@ namespace ganglion::command {
 
 namespace {
 
-scatter_rule rule_of(const compiled_model& model) { return value_or_throw(make_scatter_rule(model.signature(), 0)); }
+program_bucket bucket_of(const compiled_model& model) {
+  return value_or_throw(make_program_set(model, 0)).buckets.front();
+}
+
+scatter_rule rule_of(const compiled_model& model) { return bucket_of(model).rule; }
 
 at::Tensor random_like(const tensor_spec& spec, const value_range& range, std::uint64_t seed) {
   if (!at::isIntegralType(spec.dtype, /*includeBool=*/false)) return random_tensor(spec, seed);
@@ -23,9 +28,11 @@ at::Tensor random_like(const tensor_spec& spec, const value_range& range, std::u
 
 std::int64_t compiled_rows(const compiled_model& model) { return rule_of(model).compiled_size; }
 
+std::size_t largest_program(const compiled_model& model) { return bucket_of(model).programs.back(); }
+
 std::int64_t smallest_request(const compiled_model& model, std::size_t cores) {
   const auto rule = rule_of(model);
-  if (rule.is_batch_dim && model.signature().eligible()) return 1;
+  if (rule.is_batch_dim && model.not_eligible().empty()) return 1;
   return rule.compiled_size * static_cast<std::int64_t>(cores);
 }
 
@@ -58,7 +65,7 @@ std::vector<c10::IValue> random_arguments(const compiled_model& model, std::int6
 }
 
 std::int64_t rows_in(const c10::IValue& answer, const compiled_model& model, std::int64_t requested) {
-  if (!rule_of(model).is_batch_dim || !model.signature().eligible()) return requested;
+  if (!rule_of(model).is_batch_dim || !model.not_eligible().empty()) return requested;
   for (const auto& leaf : leaves_of(answer))
     if (leaf.value.isTensor()) return leaf.value.toTensor().size(0);
   return requested;

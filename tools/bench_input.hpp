@@ -9,8 +9,11 @@
 
 namespace ganglion::command {
 
-/// The rows that one execution takes. Errors, thrown: those of `make_scatter_rule`.
+/// The rows that one execution of the model's largest program takes; of several sizes beside the batch, of the first. Errors, thrown: those of `make_scatter_rule`.
 std::int64_t compiled_rows(const compiled_model& model);
+
+/// The number of that program.
+std::size_t largest_program(const compiled_model& model);
 
 /// The rows of the smallest request that the model takes on so many cores: one where dynamic batching is possible, else
 /// the compiled batch on each core.

@@ -25,6 +25,7 @@ class bare_loops::loop {
  public:
   loop(const compiled_model& model, loop_place place)
       : rows_(compiled_rows(model)),
+        number_(largest_program(model)),
         leaves_(random_leaves(model, rows_, 1)),
         thread_([this, model, place] { run(model, place); }) {}
 
@@ -73,8 +74,8 @@ class bare_loops::loop {
     omp_set_num_threads(static_cast<int>(place.intra_op_threads));
     auto program = model.make_replica();
     try {
-      program.warm_up();
-      program.run(leaves_);
+      program.warm_up(number_);
+      program.run(leaves_, number_);
     } catch (...) {
       warm_.set_exception(std::current_exception());
       while (await_task()) continue;
@@ -86,12 +87,12 @@ class bare_loops::loop {
   }
 
   double measure(replica& program, double seconds) const {
-    program.run(leaves_);
+    program.run(leaves_, number_);
     std::int64_t rows = 0;
     const auto begin = clock::now();
     double passed = 0;
     while (passed < seconds) {
-      program.run(leaves_);
+      program.run(leaves_, number_);
       rows += rows_;
       passed = std::chrono::duration<double>(clock::now() - begin).count();
     }
@@ -99,6 +100,7 @@ class bare_loops::loop {
   }
 
   const std::int64_t rows_;
+  const std::size_t number_;  // of the program
   const std::vector<c10::IValue> leaves_;
   std::vector<const void*> weight_storages_;
   std::promise<void> warm_;

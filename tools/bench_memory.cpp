@@ -47,11 +47,11 @@ std::int64_t peak_of_one_forward(const compiled_model& model) {
   at::get_num_threads();
   omp_set_num_threads(1);
   auto program = model.make_replica();
-  program.warm_up();
+  program.warm_up(largest_program(model));
   const auto leaves = random_leaves(model, compiled_rows(model), 1);
   auto peak = std::make_shared<allocation_peak>();
   const c10::DebugInfoGuard told{c10::DebugInfoKind::PROFILER_STATE, peak};
-  program.run(leaves);
+  program.run(leaves, largest_program(model));
   return peak->most();
 }
 

@@ -77,6 +77,10 @@ CLI::Option* add_integer(CLI::App& verb, const std::string& name, std::optional<
 CLI::Option* add_number(CLI::App& verb, const std::string& name, std::optional<double>& value,
                         const std::string& help);
 
+/// An option that takes a finite number each time that it is given. Text is a `usage_error`.
+CLI::Option* add_numbers(CLI::App& verb, const std::string& name, std::vector<double>& values,
+                         const std::string& help);
+
 /// `--device-ids nc:0,1`: items of decimal digits are ints. Unset: empty.
 CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids);
 

@@ -37,8 +37,18 @@ std::string measurements_text(const std::string& json) {
   return programs.empty() ? "nothing" : fmt::format("{}", fmt::join(programs, ", "));
 }
 
+boost::json::array programs_json(const compiled_model& model) {
+  boost::json::array programs;
+  for (std::size_t i = 0; i < model.program_count(); ++i)
+    programs.push_back({{"inputs", specs_json(model.signature(i).inputs)},
+                        {"outputs", specs_json(model.signature(i).outputs)},
+                        {"recipe", model.recipe(i)},
+                        {"measurements", boost::json::parse(model.measurements(i))}});
+  return programs;
+}
+
 boost::json::object to_json(const std::string& path, const compiled_model& model) {
-  const auto& sig = model.signature();
+  const auto& why_not = model.not_eligible();
   return {{"model", path},
           {"inputs", specs_json(model.inputs())},
           {"outputs", specs_json(model.outputs())},
@@ -46,8 +56,9 @@ boost::json::object to_json(const std::string& path, const compiled_model& model
           {"measurements", boost::json::parse(model.measurements())},
           {"weight_bytes", model.weight_bytes()},
           {"content_hash", model.content_hash()},
-          {"dynamic_batching", sig.eligible()},
-          {"not_eligible", sig.eligible() ? boost::json::value() : boost::json::value(sig.not_eligible)},
+          {"programs", programs_json(model)},
+          {"dynamic_batching", why_not.empty()},
+          {"not_eligible", why_not.empty() ? boost::json::value() : boost::json::value(why_not)},
           {"warnings", strings_json(model.warnings())},
           {"blas", strings_json(loaded_blas_libraries())},
           {"libtorch", TORCH_VERSION},
@@ -68,12 +79,14 @@ void show_model(const std::string& path, const load_options& loading, bool json)
 }  // namespace
 
 void print_model(const compiled_model& model) {
-  const auto& sig = model.signature();
-  print_specs("inputs", model.inputs());
-  print_specs("outputs", model.outputs());
-  fmt::print("{:<18}{}\n", "program", model.recipe());
-  fmt::print("{:<18}{}\n", "measured", measurements_text(model.measurements()));
-  fmt::print("{:<18}{}\n", "dynamic batching", sig.eligible() ? "yes" : "no: " + sig.not_eligible);
+  for (std::size_t i = 0; i < model.program_count(); ++i) {
+    print_specs("inputs", model.signature(i).inputs);
+    print_specs("outputs", model.signature(i).outputs);
+    fmt::print("{:<18}{}\n", "program", model.recipe(i));
+    fmt::print("{:<18}{}\n", "measured", measurements_text(model.measurements(i)));
+  }
+  const auto& why_not = model.not_eligible();
+  fmt::print("{:<18}{}\n", "dynamic batching", why_not.empty() ? "yes" : "no: " + why_not);
   fmt::print("{:<18}{}\n", "weights", bytes_text(model.weight_bytes()));
   fmt::print("{:<18}{}\n", "content hash", model.content_hash());
 }

@@ -17,6 +17,13 @@ std::errc parse_number(std::string_view text, Number& number) {
   return ec == std::errc() && end != text.data() + text.size() ? std::errc::invalid_argument : ec;
 }
 
+double finite_number(const std::string& name, const std::string& text) {
+  double number = 0;
+  if (parse_number(text, number) != std::errc() || !std::isfinite(number))
+    throw usage_error(fmt::format("{} takes a number, not '{}'", name, text));
+  return number;
+}
+
 }  // namespace
 
 CLI::Option* add_model(CLI::App& verb, std::string& path) {
@@ -46,12 +53,22 @@ CLI::Option* add_number(CLI::App& verb, const std::string& name, std::optional<d
       .add_option_function<std::string>(
           name,
           [name, &value](const std::string& text) {
-            double number = 0;
-            if (parse_number(text, number) != std::errc() || !std::isfinite(number))
-              throw usage_error(fmt::format("{} takes a number, not '{}'", name, text));
-            value = number;
+            value = finite_number(name, text);
           },
           help)
+      ->type_name("NUMBER");
+}
+
+CLI::Option* add_numbers(CLI::App& verb, const std::string& name, std::vector<double>& values,
+                         const std::string& help) {
+  return verb
+      .add_option_function<std::vector<std::string>>(
+          name,
+          [name, &values](const std::vector<std::string>& texts) {
+            for (const auto& text : texts) values.push_back(finite_number(name, text));
+          },
+          help)
+      ->allow_extra_args(false)
       ->type_name("NUMBER");
 }
 

@@ -1,5 +1,6 @@
 #include "command.hpp"
 
+#include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/tensor_file.hpp>
 #include <ganglion/model_io/value_tree.hpp>
 
@@ -24,6 +25,7 @@ struct run_command {
   bool no_dynamic_batching = false;
   std::optional<std::int64_t> split_size;
   std::optional<std::int64_t> num_workers;
+  std::vector<double> pad_values;
   bool json = false;
 };
 
@@ -67,6 +69,7 @@ data_parallel_options options_of(const run_command& given) {
   options.dynamic_batching = !given.no_dynamic_batching;
   options.split_size = given.split_size;
   if (given.num_workers) options.num_workers = static_cast<std::size_t>(*given.num_workers);
+  options.pad_values = given.pad_values;
   return options;
 }
 
@@ -80,8 +83,8 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
   {
     engine host(std::move(settings));
     data_parallel net(host, model, options_of(given));
-    const auto rule = value_or_throw(make_scatter_rule(model.signature(), given.dim.value_or(0)));
-    report.rows = value_or_throw(check_inputs(model.signature(), rule, arguments)).rows;
+    const auto programs = value_or_throw(make_program_set(model, given.dim.value_or(0), given.pad_values));
+    report.rows = value_or_throw(match_inputs(model, programs, arguments)).rows;
     report.cores = net.cores();
 
     progress_line progress([&, cores = report.cores.size()] {
@@ -152,6 +155,8 @@ void add_run(CLI::App& app) {
                  "Only take inputs of exactly the compiled size on each core");
   add_integer(*verb, "--split-size", given->split_size, "Rows a chunk (default: the compiled batch size)");
   add_integer(*verb, "--num-workers", given->num_workers, "A cap on the executions in flight (default: none)");
+  add_numbers(*verb, "--pad-value", given->pad_values,
+              "What inputs shorter than a program's are filled up with; one for all tensor inputs, or repeated for each");
   add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
   verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as\n"

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <torch/script.h>
 
+#include <charconv>
 #include <chrono>
+#include <iterator>
 #include <numeric>
 
 namespace ganglion::command {
@@ -14,29 +16,79 @@ struct trace_command {
   std::string model;
   load_options loading;
   std::vector<std::string> inputs;
+  std::vector<std::string> also;
+  std::string batches;
   std::string cast = "none";
   bool no_tune = false;
   std::string output;
 };
 
-/// One argument a spec, with made-up values: always the same ones.
-std::vector<c10::IValue> example_of(const std::vector<std::string>& inputs) {
-  std::vector<tensor_spec> specs;
-  double bytes = 0;
-  for (const auto& text : inputs) {
+using specs = std::vector<tensor_spec>;
+
+specs specs_of(const std::vector<std::string>& texts) {
+  specs result;
+  for (const auto& text : texts) {
     auto spec = parse_tensor_spec(text);
     if (!spec) throw usage_error(spec.error().text);
-    bytes += std::accumulate(spec->shape.begin(), spec->shape.end(), static_cast<double>(c10::elementSize(spec->dtype)),
-                             [](double product, std::int64_t size) { return product * static_cast<double>(size); });
-    specs.push_back(std::move(*spec));
+    result.push_back(std::move(*spec));
   }
-  refuse_more_than_memory(fmt::format("the example {}", fmt::join(inputs, ", ")), bytes, "give smaller sizes");
+  return result;
+}
+
+std::vector<std::string> split(const std::string& list, char at) {
+  std::vector<std::string> items;
+  for (std::size_t from = 0, end = 0; end != std::string::npos; from = end + 1) {
+    end = list.find(at, from);
+    items.push_back(list.substr(from, end - from));
+  }
+  return items;
+}
+
+std::vector<std::int64_t> read_batches(const std::string& list) {
+  std::vector<std::int64_t> batches;
+  if (list.empty()) return batches;
+  for (const auto& item : split(list, ',')) {
+    std::int64_t size = 0;
+    const auto [end, ec] = std::from_chars(item.data(), item.data() + item.size(), size);
+    if (ec != std::errc() || end != item.data() + item.size() || size < 1)
+      throw usage_error(fmt::format("--batches takes positive whole numbers, as 1,8,32, not '{}'", list));
+    batches.push_back(size);
+  }
+  return batches;
+}
+
+/// The arguments of each example: those of --input and of each --also, each with every one of --batches rows.
+std::vector<specs> all_specs(const trace_command& given) {
+  std::vector<specs> lengths{specs_of(given.inputs)};
+  for (const auto& text : given.also) lengths.push_back(specs_of(split(text, ';')));
+  const auto batches = read_batches(given.batches);
+  if (batches.empty()) return lengths;
+  std::vector<specs> all;
+  for (const auto& example : lengths)
+    for (auto batch : batches) {
+      all.push_back(example);
+      for (auto& spec : all.back())
+        if (!spec.shape.empty()) spec.shape[0] = batch;
+    }
+  return all;
+}
+
+/// One argument a spec, with made-up values: always the same ones.
+std::vector<c10::IValue> example_of(const specs& arguments) {
+  double bytes = 0;
+  std::vector<std::string> texts;
+  for (const auto& spec : arguments) {
+    bytes += std::accumulate(spec.shape.begin(), spec.shape.end(), static_cast<double>(c10::elementSize(spec.dtype)),
+                             [](double product, std::int64_t size) { return product * static_cast<double>(size); });
+    texts.push_back(to_string(spec));
+  }
+  refuse_more_than_memory(fmt::format("the example {}", fmt::join(texts, ", ")), bytes, "give smaller sizes");
   std::vector<c10::IValue> example;
-  for (const auto& spec : specs) example.emplace_back(random_tensor(spec, /*seed=*/example.size()));
+  for (const auto& spec : arguments) example.emplace_back(random_tensor(spec, /*seed=*/example.size()));
   return example;
 }
 
-compiled_model compile(const trace_command& given, std::vector<c10::IValue> example) {
+compiled_model compile(const trace_command& given, std::vector<std::vector<c10::IValue>> examples) {
   progress_line progress([&, start = std::chrono::steady_clock::now()] {
     std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
     return fmt::format("tracing {}, {:.0f} s", given.model, passed.count());
@@ -44,15 +96,18 @@ compiled_model compile(const trace_command& given, std::vector<c10::IValue> exam
   trace_options options;
   options.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
   options.tune = !given.no_tune;
-  auto compiled = trace(load_module(given.model, given.loading), std::move(example), options);
+  auto first = std::move(examples.front());
+  options.more_examples.assign(std::make_move_iterator(examples.begin() + 1), std::make_move_iterator(examples.end()));
+  auto compiled = trace(load_module(given.model, given.loading), std::move(first), std::move(options));
   save(compiled, given.output);
   return compiled;
 }
 
 void trace_model(const trace_command& given) {
-  auto example = example_of(given.inputs);
+  std::vector<std::vector<c10::IValue>> examples;
+  for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
   check_output_path(given.output, {given.model});
-  const auto compiled = compile(given, std::move(example));
+  const auto compiled = compile(given, std::move(examples));
   for (const auto& sentence : compiled.warnings()) print_warning(sentence);
   print_about(given.output, [&] {
     fmt::print("{:<18}{}\n", "compiled", given.output);
@@ -71,6 +126,13 @@ void add_trace(CLI::App& app) {
       ->required()
       ->allow_extra_args(false)
       ->type_name("SPEC");
+  verb->add_option("--batches", given->batches,
+                   "Compile a program for each of these batch sizes, as 1,8,32, instead of the one in --input")
+      ->type_name("LIST");
+  verb->add_option("--also", given->also,
+                   "Compile for these arguments, too, as 'i64[1,128];i64[1,128]'; repeat it for more sizes")
+      ->allow_extra_args(false)
+      ->type_name("SPECS");
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside")
       ->check(CLI::IsMember({"none", "bf16"}))
       ->capture_default_str();

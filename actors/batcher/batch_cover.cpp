@@ -56,6 +56,12 @@ std::int64_t batch_cover::pick(std::int64_t rows) const {
   return *std::min_element(sizes_.rbegin(), sizes_.rend(), [&](auto a, auto b) { return a_row(a) < a_row(b); });
 }
 
+std::int64_t batch_cover::fit(std::int64_t rows) const {
+  if (deterministic_) return largest();
+  auto first = std::lower_bound(sizes_.begin(), sizes_.end(), rows);
+  return *std::min_element(first, sizes_.end(), [this](auto a, auto b) { return seconds(a, 1) < seconds(b, 1); });
+}
+
 double batch_cover::cost(std::int64_t rows) const {
   if (means_.empty() || rows <= 0) return 0;
   double before = 0;

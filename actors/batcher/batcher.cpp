@@ -84,8 +84,9 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
   return {
       [self](const add_deployment& m) {
         self->state.queue.add(m.value, m.num_workers);
-        if (m.expected_seconds > 0)
-          self->state.queue.expect_seconds(m.value->id, m.value->rule.compiled_size, m.expected_seconds);
+        for (std::size_t program = 0; program < m.expected_seconds.size(); ++program)
+          if (auto seconds = m.expected_seconds[program]; seconds > 0)
+            self->state.queue.expect_seconds(m.value->id, program, seconds);
       },
       [self](const remove_deployment& m) { return on_remove(self, m); },
       [self](const limit_workers& m) {

@@ -57,7 +57,10 @@ std::optional<std::size_t> core_table::pick(const core_wish& wish) const {
     if (wish.bound && *wish.bound != core) continue;
     if (must_avoid && *wish.avoid == core) continue;
     if (wish.also && !wish.also(core)) continue;
-    auto is_ours = [&wish](const auto& h) { return h.second.work->deployment_id == wish.deployment_id; };
+    auto is_ours = [&wish](const auto& h) {
+      const auto& work = *h.second.work;
+      return work.deployment_id == wish.deployment_id && work.parts.front().owner->bucket() == wish.bucket;
+    };
     if (!wish.full && std::any_of(c->in_flight.begin(), c->in_flight.end(), is_ours)) continue;
     if (best_entry != nullptr && best_entry->account.executions() <= c->account.executions()) continue;
     best = core;

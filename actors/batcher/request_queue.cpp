@@ -183,14 +183,21 @@ std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& jo
   return taken;
 }
 
+piece request_queue::next_piece(const queue_entry& e) {
+  const auto& plan = e.owner->chunks();
+  auto index = static_cast<std::size_t>(e.next_row / plan.chunk_rows());
+  auto chunk = plan.at(index);
+  return {e.owner, chunk.first_row, std::min(chunk.rows, plan.batch()), index, nullptr, false};
+}
+
+std::int64_t request_queue::next_chunk_rows() const { return next_piece(first_entry()).rows; }
+
 batch request_queue::take_chunk(std::size_t core) {
   auto& l = levels_[first_level()];
   auto& t = l.ring.front();
   auto e = t.entries.begin();
-  const auto& plan = e->owner->chunks();
-  auto index = static_cast<std::size_t>(e->next_row / plan.chunk_rows());
-  auto chunk = plan.at(index);
-  piece p{e->owner, chunk.first_row, std::min(chunk.rows, plan.batch()), index, nullptr, false};
+  auto p = next_piece(*e);
+  auto chunk = e->owner->chunks().at(p.chunk);
   batch result{{p}, e->enqueued, {}, {}};
   bind_rest(p, e->enqueued, core);
   t.deficit -= chunk.rows;

@@ -35,15 +35,16 @@ failure past_deadline() {
 
 double formation::expected_wait(const deployment_state& d, priority p) const {
   double seconds = cores_.measured_in_flight(d.target->cores);
-  for (const auto& [id, other] : deployments_) seconds += other.cover.cost(other.queue.rows_up_to(p));
+  for (const auto& [id, other] : deployments_)
+    for (const auto& b : other.buckets) seconds += b.cover.cost(b.queue.rows_up_to(p));
   return seconds / static_cast<double>(std::max<std::size_t>(1, cores_.count_up(d.target->cores)));
 }
 
 std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
   if (r.is_cancelled()) return cancelled_by_caller();
   if (!r.dynamic_batching()) {
-    const auto& rule = r.target().rule;
-    auto fits = check_compile_batch(r.rows(), r.target().cores.size(), rule.compiled_size, rule.dim);
+    const auto& sizes = r.target().programs.buckets[r.bucket()].sizes;
+    auto fits = check_compile_batch(r.rows(), r.target().cores.size(), sizes, r.target().rule().dim);
     if (!fits) return fits.error();
   }
   if (cores_.all_lost(d.target->cores)) return all_cores_lost;
@@ -54,7 +55,7 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
     if (*deadline <= now) return past_deadline();
     auto executions = static_cast<double>(r.chunks().executions());
     auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.target->cores)), 1, executions);
-    auto needed = wait + nanoseconds(d.cover.cost(r.rows()) / at_once);
+    auto needed = wait + nanoseconds(d.buckets[r.bucket()].cover.cost(r.rows()) / at_once);
     if (now + needed > *deadline)
       return failure{
           errc::deadline_exceeded,
@@ -83,11 +84,12 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
   }
   lone_.reset();
   if (idle()) share_evenly(*r, d);
-  if (d.queue.empty()) join_turns(d);
+  auto& b = d.buckets[r->bucket()];
+  if (b.queue.empty()) join_turns(b);
   auto& live = live_[r->id()];
   live.value = r;
   if (r->options().deadline) live.deadline = deadlines_.emplace(*r->options().deadline, r->id());
-  d.queue.push(std::move(r), now);
+  b.queue.push(std::move(r), now);
 }
 
 // -- how it ends ------------------------------------------------------------------------------------------------------
@@ -103,7 +105,8 @@ void formation::advance(clock::time_point now) {
     deadlines_.erase(deadlines_.begin());
     end(request_ptr{live_.at(id).value}, past_deadline());
   }
-  for (auto& [id, d] : deployments_) d.queue.age(now);
+  for (auto& [id, d] : deployments_)
+    for (auto& b : d.buckets) b.queue.age(now);
 }
 
 void formation::end(const request_ptr& r, failure f) {
@@ -112,7 +115,8 @@ void formation::end(const request_ptr& r, failure f) {
 }
 
 void formation::drop(const request_ptr& r) {
-  if (auto found = deployments_.find(r->target().id); found != deployments_.end()) found->second.queue.withdraw(r);
+  if (auto found = deployments_.find(r->target().id); found != deployments_.end())
+    found->second.buckets[r->bucket()].queue.withdraw(r);
   r->drop_all();
   forget(*r);
 }
@@ -133,22 +137,23 @@ void formation::fail_all(const failure& f) {
   for (const auto& [id, d] : deployments_) fail_all_of(d, f);
 }
 
-// -- executions that ended
-// ----------------------------------------------------------------------------------------------
+// -- executions that ended --------------------------------------------------------------------------------------------
 
 void formation::finished(std::size_t core, const execution_report& report) {
   auto held = cores_.take(core, report.work->id);
   if (!held) return;  // taken back when its core went down
   auto& [work, expected] = *held;
   auto& d = deployments_.at(work->deployment_id);
+  auto& b = d.buckets[work->parts.front().owner->bucket()];
   --d.in_flight;
+  --b.in_flight;
   if (report.ran) {
-    d.turn += report.compute_seconds() - expected;
-    d.cover.measured(work->batch, report.compute_seconds());
+    b.turn += report.compute_seconds() - expected;
+    b.cover.measured(work->batch, report.compute_seconds());
   }
   bool shared = std::any_of(work->parts.begin(), work->parts.end(),
                             [&work = work](const part& p) { return p.owner != work->parts.front().owner; });
-  if (report.error.code != errc::ok && shared) run_apart(work, d);
+  if (report.error.code != errc::ok && shared) run_apart(work, b);
   for (const auto& p : work->parts) {
     if (report.error.code != errc::ok && !shared) p.owner->answer().fail(report.error);
     // One chunk that failed, or could not be gathered, ends its whole request (S24) and nobody else's.
@@ -159,7 +164,7 @@ void formation::finished(std::size_t core, const execution_report& report) {
   }
 }
 
-void formation::run_apart(const execution_ptr& work, deployment_state& d) {
+void formation::run_apart(const execution_ptr& work, bucket_state& b) {
   // By halves, so that many innocent neighbours of one bad request run few times.
   auto half = work->parts.size() / 2;
   batch halves[2];
@@ -169,18 +174,20 @@ void formation::run_apart(const execution_ptr& work, deployment_state& d) {
     halves[i < half ? 0 : 1].pieces.push_back(
         {p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, p.lost_before});
   }
-  for (auto& b : halves) {
-    b.enqueued = work->enqueued;
-    if (!b.pieces.empty()) d.queue.push_again(std::move(b));
+  for (auto& rows : halves) {
+    rows.enqueued = work->enqueued;
+    if (!rows.pieces.empty()) b.queue.push_again(std::move(rows));
   }
 }
 
 void formation::core_down(std::size_t core, bool returns) {
   lone_.reset();
-  for (auto& [id, d] : deployments_) d.queue.unbind(core);
+  for (auto& [id, d] : deployments_)
+    for (auto& b : d.buckets) b.queue.unbind(core);
   for (const auto& work : cores_.down(core, returns)) {
     auto& d = deployments_.at(work->deployment_id);
     --d.in_flight;
+    --d.buckets[work->parts.front().owner->bucket()].in_flight;
     take_back(work, core, d);
   }
   for (auto& [id, d] : deployments_)
@@ -202,7 +209,7 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
     end(p.owner, lost(p.lost_before ? "after they had been tried once before" : "and no other core can take them",
                       *p.where, core));
   }
-  if (!again.pieces.empty()) d.queue.push_again(std::move(again));
+  if (!again.pieces.empty()) d.buckets[work->parts.front().owner->bucket()].queue.push_again(std::move(again));
 }
 
 }  // namespace ganglion

@@ -1,6 +1,7 @@
 #include <ganglion/actors/coordinator/chunk_plan.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -28,18 +29,22 @@ std::size_t chunk_plan::executions() const {
   return static_cast<std::size_t>(whole * ceil_div(chunk_rows_, batch_) + ceil_div(rest, batch_));
 }
 
-expected<void> check_compile_batch(std::int64_t rows, std::size_t device_count, std::int64_t compiled_size,
-                                   std::int64_t dim) {
+expected<std::int64_t> check_compile_batch(std::int64_t rows, std::size_t device_count,
+                                           const std::vector<std::int64_t>& compiled_sizes, std::int64_t dim) {
   auto devices = static_cast<std::int64_t>(device_count);
-  if (rows % devices == 0 && rows / devices == compiled_size) return {};
+  for (auto size : compiled_sizes)
+    if (rows == size * devices) return size;
   auto quotient = rows % devices == 0 ? fmt::format("{}", rows / devices)
                                       : fmt::format("{:.4g}", static_cast<double>(rows) / static_cast<double>(devices));
+  auto accepted = compiled_sizes;
+  for (auto& size : accepted) size *= devices;
   return failure{
       errc::batch_size_mismatch,
       fmt::format(
           "input.shape[{}] = {} over {} core{} is {}, but the model was compiled for {}: with dynamic batching "
           "disabled, input.shape[dim] / len(device_ids) must equal compilation_input.shape[dim], so give {} rows",
-          dim, rows, devices, devices == 1 ? "" : "s", quotient, compiled_size, compiled_size * devices)};
+          dim, rows, devices, devices == 1 ? "" : "s", quotient, fmt::join(compiled_sizes, ", "),
+          fmt::join(accepted, " or "))};
 }
 
 }  // namespace ganglion

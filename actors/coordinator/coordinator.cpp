@@ -124,7 +124,7 @@ expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, c
     return failure{errc::shape_mismatch,
                    fmt::format("inputs is a {}, but must be a tuple with one element for each argument of the model",
                                describe(m.inputs.value))};
-  auto checked = check_inputs(model.signature(), config.target->rule, m.inputs.value.toTupleRef().elements().vec());
+  auto checked = match_inputs(model, config.target->programs, m.inputs.value.toTupleRef().elements().vec());
   if (!checked) return checked.error();
   request_options options;
   options.priority = static_cast<priority>(m.priority);

@@ -73,6 +73,20 @@ at::Tensor answer_tensor(const std::string& name, at::ScalarType dtype, at::IntA
   }
 }
 
+/// The outputs without what padding added to them, as views.
+c10::IValue trimmed(const c10::IValue& outputs, const std::vector<trim>& trims) {
+  if (trims.empty()) return outputs;
+  auto leaves = plain_leaves(outputs);
+  std::vector<c10::IValue*> tensors;
+  for (auto& leaf : leaves)
+    if (leaf.isTensor()) tensors.push_back(&leaf);
+  for (const auto& t : trims) {
+    auto& leaf = *tensors.at(t.output);
+    leaf = leaf.toTensor().narrow(static_cast<std::int64_t>(t.axis), 0, t.size);
+  }
+  return with_leaves(outputs, leaves);
+}
+
 /// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
 void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
                std::int64_t rows) {
@@ -124,7 +138,8 @@ bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outpu
     try {
       // Answers are ordinary tensors, also where the caller is in inference mode.
       c10::InferenceMode ordinary(false);
-      auto written = config_.sliced ? write_slice(where, outputs, offset, batch) : keep(where, outputs);
+      auto wanted = trimmed(outputs, config_.trims);
+      auto written = config_.sliced ? write_slice(where, wanted, offset, batch) : keep(where, wanted);
       if (!written) {
         auto f = written.error();
         f.first_row = where.first_row();

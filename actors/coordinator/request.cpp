@@ -31,9 +31,11 @@ std::string key_of(const std::vector<c10::IValue>& leaves, const std::vector<std
 
 failure cancelled_by_caller() { return {errc::cancelled, "the request was cancelled by its caller"}; }
 
-expected<void> check_outputs(const deployment& target, std::int64_t rows, const std::vector<at::Tensor>& outputs) {
-  const auto& specs = target.model.outputs();
+expected<void> check_outputs(const deployment& target, const checked_inputs& inputs,
+                             const std::vector<at::Tensor>& outputs) {
   if (outputs.empty()) return {};
+  const auto& rule = target.rule();
+  const auto specs = rule.is_batch_dim ? answer_specs(target.model, target.programs, inputs) : target.model.outputs();
   if (outputs.size() != specs.size())
     return failure{errc::shape_mismatch,
                    fmt::format("{} output tensor{} given, but the model returns {}", outputs.size(),
@@ -45,13 +47,11 @@ expected<void> check_outputs(const deployment& target, std::int64_t rows, const 
       return failure{errc::invalid_argument,
                      fmt::format("the tensor given for {} is not a contiguous tensor on the CPU", spec.name)};
     auto wanted = spec.shape;
-    auto axis = target.rule.out_axis[i];
+    auto axis = rule.out_axis[i];
     // Along another dimension the size of the answer is known when it is there.
-    if (target.rule.is_batch_dim)
-      wanted[0] = rows;
-    else if (axis >= 0 && t.dim() == static_cast<std::int64_t>(wanted.size()))
+    if (!rule.is_batch_dim && axis >= 0 && t.dim() == static_cast<std::int64_t>(wanted.size()))
       wanted[static_cast<std::size_t>(axis)] = t.size(axis);
-    else if (axis < 0 && t.dim() == 1)
+    else if (!rule.is_batch_dim && axis < 0 && t.dim() == 1)
       wanted = t.sizes().vec();
     if (t.scalar_type() != spec.dtype || t.sizes() != at::IntArrayRef{wanted})
       return failure{errc::shape_mismatch,
@@ -79,10 +79,9 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
                  request_options options)
     : id_(id),
       target_(std::move(target)),
-      leaves_(std::move(inputs.leaves)),
-      rows_(inputs.rows),
+      inputs_(std::move(inputs)),
       row_bytes_(row_bytes),
-      waiting_rows_(rows_),
+      waiting_rows_(inputs_.rows),
       admitted_(std::move(admitted)),
       deliver_(std::move(deliver)),
       options_(std::move(options)) {}
@@ -98,16 +97,22 @@ request::~request() {
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {
   dynamic_batching_ = dynamic_batching;
-  chunks_.emplace(rows_, target_->rule.compiled_size, dynamic_batching ? split_size : std::nullopt);
+  const auto& rule = target_->rule();
+  const auto& sizes = target_->programs.buckets[bucket()].sizes;
+  auto batch = sizes.back();
+  if (!dynamic_batching)  // where none fits, the request is refused when it is queued
+    if (auto size = check_compile_batch(rows(), target_->cores.size(), sizes, rule.dim)) batch = *size;
+  chunks_.emplace(rows(), batch, dynamic_batching ? split_size : std::nullopt);
   gather_config config;
-  config.rows = rows_;
+  config.rows = rows();
   config.sliced = dynamic_batching;
   config.chunks = chunks_->size();
-  config.out_axis = target_->rule.out_axis;
+  config.out_axis = rule.out_axis;
+  config.trims = inputs_.trims;
   config.outputs = options_.outputs;
   config.accepted = accepted_;
   joinable_ = dynamic_batching && !split_size;
-  if (joinable_) join_key_ = key_of(leaves_, target_->rule.axis);
+  if (joinable_) join_key_ = key_of(leaves(), rule.axis);
   answer_.emplace(std::move(config), [this](response&& result) { answered(std::move(result)); });
 }
 
@@ -115,8 +120,8 @@ void request::refuse(failure f) {
   if (!answer_) plan(true, {});
   answer_->fail(std::move(f));
   leave_queue(waiting_rows_);
-  if (rows_ > 0)
-    answer_->drop_rows(rows_);
+  if (rows() > 0)
+    answer_->drop_rows(rows());
   else
     answer_->deliver_empty({});
 }
@@ -125,11 +130,10 @@ void request::answer_empty() {
   std::vector<c10::IValue> leaves;
   std::size_t i = 0;
   const auto& sig = target_->model.signature();
+  const auto specs = answer_specs(target_->model, target_->programs, inputs_);
   for (auto& leaf : leaves_of(sig.result)) {
     if (leaf.value.isTensor()) {
-      auto sizes = sig.outputs[i].shape;
-      sizes[0] = 0;
-      leaves.emplace_back(at::empty(sizes, sig.outputs[i].dtype));
+      leaves.emplace_back(at::empty(specs[i].shape, specs[i].dtype));
       ++i;
     } else {
       leaves.push_back(leaf.value.deepcopy());

@@ -126,7 +126,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     report.bytes = model.weight_bytes();
     try {
       auto program = model.make_replica();
-      report.seconds = program.warm_up();
+      for (std::size_t i = 0; i < model.program_count(); ++i) report.seconds.push_back(program.warm_up(i));
       models_.insert_or_assign(model.id(), std::make_unique<loaded_model>(loaded_model{std::move(program), {}}));
     } catch (const std::exception& e) {
       report.error = {errc::forward_failed,

@@ -3,6 +3,7 @@
 #include <ganglion/actors/coordinator/coordinator.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <atomic>
 #include <numeric>
@@ -32,8 +33,8 @@ expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_sta
   if (s.ending) return failure{errc::draining, "the engine is ending and loads no more models"};
   if (auto valid = validate(configure{false, m.num_workers, m.split_size}); !valid) return valid.error();
   if (auto valid = validate(m.coalescing); !valid) return valid.error();
-  auto rule = make_scatter_rule(m.model.signature(), m.dim);
-  if (!rule) return rule.error();
+  auto programs = make_program_set(m.model, m.dim, m.pad_values);
+  if (!programs) return programs.error();
   auto cores = m.cores;
   if (cores.empty()) {
     cores.resize(s.cores.size());
@@ -57,7 +58,7 @@ expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_sta
                       needed, core, used, *limit)};
   }
   return std::make_shared<const deployment>(
-      deployment{next_deployment_id(), m.model, std::move(*rule), std::move(cores), m.coalescing});
+      deployment{next_deployment_id(), m.model, std::move(*programs), std::move(cores), m.coalescing});
 }
 
 void forget_model(supervisor_pointer self, std::uint64_t model_id) {
@@ -73,21 +74,22 @@ void forget_model(supervisor_pointer self, std::uint64_t model_id) {
 
 void add_warnings(const deployment& d, const deploy& m) {
   if (!m.warnings) return;
-  const auto& sig = d.model.signature();
   for (const auto& sentence : d.model.warnings()) m.warnings->add(sentence, sentence);
   if (!m.dynamic_batching) return;
-  if (!d.rule.is_batch_dim)
-    m.warnings->add("not_eligible", fmt::format("dynamic batching is disabled because dim = {} is not 0: "
-                                                "input.shape[{}] must be {} times the number of cores",
-                                                d.rule.dim, d.rule.dim, d.rule.compiled_size));
-  else if (!sig.eligible())
-    m.warnings->add("not_eligible", fmt::format("dynamic batching cannot be enabled: {}", sig.not_eligible));
+  const auto& rule = d.rule();
+  if (!rule.is_batch_dim)
+    m.warnings->add("not_eligible",
+                    fmt::format("dynamic batching is disabled because dim = {} is not 0: input.shape[{}] must be {} "
+                                "times the number of cores",
+                                rule.dim, rule.dim, fmt::join(d.programs.buckets.front().sizes, " or ")));
+  else if (auto why_not = d.model.not_eligible(); !why_not.empty())
+    m.warnings->add("not_eligible", fmt::format("dynamic batching cannot be enabled: {}", why_not));
 }
 
 void warn_of_vectors(const deployment& d, const deploy& m) {
   if (!m.warnings) return;
-  for (std::size_t i = 0; i < d.rule.out_axis.size(); ++i)
-    if (d.rule.out_axis[i] < 0)
+  for (std::size_t i = 0; i < d.rule().out_axis.size(); ++i)
+    if (d.rule().out_axis[i] < 0)
       m.warnings->add(
           "scalar_outputs",
           fmt::format("output {} is 0-dimensional: it is gathered as a vector with one element for each chunk",
@@ -110,7 +112,7 @@ void complete(supervisor_pointer self, std::uint64_t id) {
   warn_of_vectors(*d, m);
   self->send(s.batcher, add_deployment{d, m.num_workers, s.models.at(d->model.id()).seconds});
   s.deployments.emplace(d->id, d);
-  bool dynamic = m.dynamic_batching && d->rule.is_batch_dim && d->model.signature().eligible();
+  bool dynamic = m.dynamic_batching && d->rule().is_batch_dim && d->model.not_eligible().empty();
   auto coordinator = spawn_coordinator(*self, {d, s.config.gate, m.warnings, s.batcher, supervisor_actor{self}, dynamic,
                                                m.num_workers, m.split_size});
   self->monitor(coordinator);
@@ -138,7 +140,7 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
   op.target = *made;
   auto id = ++s.last_operation;
   auto model_id = m.model.id();
-  ++s.models.try_emplace(model_id, model_entry{m.model, 0, 0}).first->second.deployments;
+  ++s.models.try_emplace(model_id, model_entry{m.model, 0, {}}).first->second.deployments;
   for (auto core : op.target->cores) {
     auto& c = s.cores[core];
     c.models.insert(model_id);

@@ -29,7 +29,7 @@ struct core_entry {
 struct model_entry {
   compiled_model model;
   std::size_t deployments = 0;
-  double seconds = 0;  ///< of an execution, as measured at the latest warm-up
+  std::vector<double> seconds;  ///< of an execution, as measured at the latest warm-up
 };
 
 /// A deployment on its way: a model that is being loaded on its cores.

@@ -81,12 +81,12 @@ data_parallel::data_parallel(engine& on, compiled_model model, data_parallel_opt
       [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
   deploy wanted{std::move(model),    std::move(*cores),  options.dim,
                 options.dynamic_batching, options.num_workers, options.split_size,
-                {options.max_queue_delay, options.ageing, options.deterministic}, impl_->warnings, {}};
+                {options.max_queue_delay, options.ageing, options.deterministic}, options.pad_values, impl_->warnings, {}};
   auto made = deploy_on(on.state_->supervisor, std::move(wanted));
   impl_->coordinator = made.coordinator;
   impl_->target = made.target;
-  impl_->dynamic_batching = options.dynamic_batching && made.target->rule.is_batch_dim &&
-                            made.target->model.signature().eligible();
+  impl_->dynamic_batching = options.dynamic_batching && made.target->rule().is_batch_dim &&
+                            made.target->model.not_eligible().empty();
   impl_->num_workers = options.num_workers;
   impl_->split_size = options.split_size;
 }
@@ -119,9 +119,9 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
   const auto& target = impl_->target;
   auto refuse = [&done](failure why) { done({{}, std::move(why), {}}); };
   if (auto valid = validate(options); !valid) return refuse(valid.error());
-  auto checked = check_inputs(target->model.signature(), target->rule, inputs);
+  auto checked = match_inputs(target->model, target->programs, inputs);
   if (!checked) return refuse(checked.error());
-  if (auto fits = check_outputs(*target, checked->rows, options.outputs); !fits) return refuse(fits.error());
+  if (auto fits = check_outputs(*target, *checked, options.outputs); !fits) return refuse(fits.error());
   if (options.stop.stop_requested()) return refuse(cancelled_by_caller());
 
   auto stop = options.stop;

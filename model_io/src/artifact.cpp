@@ -5,6 +5,7 @@
 #include "model_state.hpp"
 #include "signature_json.hpp"
 
+#include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/replica.hpp>
 #include <ganglion/model_io/whole_file.hpp>
 
@@ -21,28 +22,38 @@ namespace jit = torch::jit;
 
 namespace {
 
-signature read_signature(const std::string& subject, const jit::Module& module, const std::string& text) {
-  const auto& forward = module.get_method("forward").function().getSchema();
-  std::vector<c10::TypePtr> types;
-  for (std::size_t i = 1; i < forward.arguments().size(); ++i) types.push_back(forward.arguments()[i].type());
-  auto sig = signature_from_json(text, types, forward.returns().at(0).type());
-  if (!sig) throw load_error(subject, fmt::format("cannot be loaded: {}", sig.error().text));
+void check_signature(const std::string& subject, const jit::Module& module, const signature& sig) {
   try {
     std::vector<c10::IValue> stack{module._ivalue()};
-    stack.insert(stack.end(), sig->example.begin(), sig->example.end());
-    forward.checkAndNormalizeInputs(stack);
+    stack.insert(stack.end(), sig.example.begin(), sig.example.end());
+    module.get_method("forward").function().getSchema().checkAndNormalizeInputs(stack);
   } catch (const std::exception& e) {
     throw load_error(subject,
                      fmt::format("has a signature that does not fit its forward: {}", brief_message(e)));
   }
-  if (sig->pipeline_cores != 1)
+  if (sig.pipeline_cores != 1)
     throw error{
         errc::unsupported_model,
         fmt::format(
             "{} was compiled with NeuronCore Pipeline for {} cores, which is not supported: compile it for "
             "one core",
-            subject, sig->pipeline_cores)};
-  return std::move(*sig);
+            subject, sig.pipeline_cores)};
+}
+
+std::vector<signature> read_signatures(const std::string& subject, const jit::Module& module,
+                                       const std::string& text) {
+  const auto& forward = module.get_method("forward").function().getSchema();
+  std::vector<c10::TypePtr> types;
+  for (std::size_t i = 1; i < forward.arguments().size(); ++i) types.push_back(forward.arguments()[i].type());
+  auto all = signatures_from_attribute(text, types, forward.returns().at(0).type());
+  if (!all) throw load_error(subject, fmt::format("cannot be loaded: {}", all.error().text));
+  for (std::size_t i = 0; i < all->size(); ++i) {
+    check_signature(subject, module, (*all)[i]);
+    for (std::size_t j = 0; j < i; ++j)
+      if (auto fits = check_beside((*all)[j], (*all)[i]); !fits)
+        throw load_error(subject, fmt::format("has signatures that do not go together: {}", fits.error().text));
+  }
+  return std::move(*all);
 }
 
 auto_cast cast_of(const std::string& subject, const std::string& signature_text) {
@@ -76,7 +87,7 @@ std::optional<std::string> manifest_in(const jit::Module& module) {
 compiled_model rebuilt(const std::string& subject, jit::Module module,
                        const std::optional<std::string>& manifest_text) {
   const auto text = module.attr(signature_attribute).toStringRef();
-  auto sig = read_signature(subject, module, text);
+  auto signatures = read_signatures(subject, module, text);
   manifest made;
   if (manifest_text) {
     made = read_manifest(subject, *manifest_text);
@@ -89,10 +100,19 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
   } else {
     made.cast = cast_of(subject, text);
   }
-  auto chosen = rebuild_program({module, sig, made.cast, {}}, made.recipe).value();
-  chosen.measurements = made.measurements;
-  return compiled_model{
-      assemble(module, std::move(sig), made.cast, std::move(chosen), std::move(made.warnings))};
+  if (manifest_text && made.programs.size() != signatures.size())
+    throw load_error(subject, fmt::format("has {} programs in its manifest, but {} signatures: it was changed or damaged "
+                                          "after it was traced; trace it again",
+                                          made.programs.size(), signatures.size()));
+  made.programs.resize(signatures.size());
+  program_builder builder{module, made.cast};
+  std::vector<compiled_program> programs;
+  for (std::size_t i = 0; i < signatures.size(); ++i) {
+    auto chosen = rebuild_program({builder, signatures[i], {}}, made.programs[i].recipe).value();
+    chosen.measurements = std::move(made.programs[i].measurements);
+    programs.push_back({std::move(signatures[i]), std::move(chosen)});
+  }
+  return compiled_model{assemble(module, made.cast, std::move(programs), std::move(made.warnings))};
 }
 
 compiled_model loaded(const fs::path& path, const load_options& options) {

@@ -9,8 +9,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <set>
-
 namespace ganglion {
 
 namespace {
@@ -54,7 +52,7 @@ c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
   return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
 }
 
-std::vector<const void*> execution::weight_storages() {
+std::set<const void*> execution::weight_storages() {
   auto tensors = constant_tensors(*function_.graph());
   // The executor runs a graph of its own making, whose constants it may have computed anew.
   if (auto& executor = function_.get_executor(); executor.isOptimized())
@@ -70,7 +68,7 @@ std::vector<const void*> execution::weight_storages() {
     else if (tensor.storage().nbytes() > 0)
       places.insert(tensor.storage().data());
   }
-  return {places.begin(), places.end()};
+  return places;
 }
 
 std::vector<c10::IValue> execution::prepared(std::vector<c10::IValue> leaves) const {

@@ -5,6 +5,8 @@
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include <set>
+
 namespace ganglion {
 
 /// A graph and executor of its own over a program's weights. It belongs to no compilation unit, so making one
@@ -17,7 +19,7 @@ class execution {
   c10::IValue run(const std::vector<c10::IValue>& leaves);
 
   /// See `replica::weight_storages`.
-  std::vector<const void*> weight_storages();
+  std::set<const void*> weight_storages();
 
  private:
   std::vector<c10::IValue> prepared(std::vector<c10::IValue> leaves) const;

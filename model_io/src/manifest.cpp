@@ -31,16 +31,35 @@ std::string string_member(const json::object& root, std::string_view name) {
   return member<std::string>(root, name, "string", [](const auto& v) { return json::value_to<std::string>(v); });
 }
 
+manifest::entry read_entry(const json::object& root, auto_cast cast) {
+  auto recipe = string_member(root, "recipe");
+  if (!is_recipe(recipe, cast))
+    throw std::runtime_error{
+        fmt::format("its recipe \"{}\" is unknown for the auto_cast \"{}\"", recipe, cast_name(cast))};
+  return {std::move(recipe), member<std::string>(root, "measurements", "object",
+                                                 [](const auto& v) { return json::serialize(v.as_object()); })};
+}
+
 }  // namespace
 
 std::string manifest_of(const compiled_model::state& state) {
-  return json::serialize(json::object{{"version", manifest_version},
-                                      {"producer", "ganglion " GANGLION_VERSION},
-                                      {"recipe", state.recipe},
-                                      {"auto_cast", cast_name(state.cast)},
-                                      {"measurements", json::parse(state.measurements)},
-                                      {"content_hash", state.content_hash},
-                                      {"warnings", json::value_from(state.warnings)}});
+  const auto& first = state.programs.front().program;
+  json::object root{{"version", manifest_version},
+                    {"producer", "ganglion " GANGLION_VERSION},
+                    {"recipe", first.recipe},
+                    {"auto_cast", cast_name(state.cast)},
+                    {"measurements", json::parse(first.measurements)},
+                    {"content_hash", state.content_hash},
+                    {"warnings", json::value_from(state.warnings)}};
+  if (state.programs.size() > 1) {
+    json::array more;
+    for (std::size_t i = 1; i < state.programs.size(); ++i) {
+      const auto& made = state.programs[i].program;
+      more.push_back({{"recipe", made.recipe}, {"measurements", json::parse(made.measurements)}});
+    }
+    root["more_programs"] = std::move(more);
+  }
+  return json::serialize(root);
 }
 
 manifest read_manifest(const std::string& subject, const std::string& text) {
@@ -52,16 +71,15 @@ manifest read_manifest(const std::string& subject, const std::string& text) {
       throw load_error(subject, fmt::format("has a manifest of version {}, but this Ganglion reads version {}",
                                          version, manifest_version));
     manifest made;
-    made.recipe = string_member(root, "recipe");
     made.cast = cast_from_name(string_member(root, "auto_cast"));
-    made.measurements = member<std::string>(root, "measurements", "object",
-                                            [](const auto& v) { return json::serialize(v.as_object()); });
+    made.programs.push_back(read_entry(root, made.cast));
+    if (root.contains("more_programs"))
+      for (const auto& more : member<json::array>(root, "more_programs", "list of objects",
+                                                  [](const auto& v) { return v.as_array(); }))
+        made.programs.push_back(read_entry(more.as_object(), made.cast));
     made.content_hash = string_member(root, "content_hash");
     made.warnings = member<std::vector<std::string>>(
         root, "warnings", "list of strings", [](const auto& v) { return json::value_to<std::vector<std::string>>(v); });
-    if (!is_recipe(made.recipe, made.cast))
-      throw std::runtime_error{fmt::format("its recipe \"{}\" is unknown for the auto_cast \"{}\"", made.recipe,
-                                           cast_name(made.cast))};
     return made;
   } catch (const error&) {
     throw;

@@ -9,9 +9,14 @@ namespace ganglion {
 
 /// How an artifact was made. Without one, only the cast is known, from the signature's attribute.
 struct manifest {
-  std::string recipe;
+  /// How one program was made.
+  struct entry {
+    std::string recipe;
+    std::string measurements = "{}";
+  };
+  /// In the order of the signatures; empty where there was no manifest.
+  std::vector<entry> programs;
   auto_cast cast = auto_cast::none;
-  std::string measurements = "{}";
   std::string content_hash;
   std::vector<std::string> warnings;
 };

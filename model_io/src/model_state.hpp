@@ -6,32 +6,35 @@
 
 namespace ganglion {
 
+/// A program and what it was compiled for.
+struct compiled_program {
+  ganglion::signature signature;
+  ganglion::program program;
+};
+
 struct compiled_model::state {
   std::uint64_t id = 0;
-  /// In eval mode, in a compilation unit of its own; it carries the signature as an attribute.
+  /// In eval mode, in a compilation unit of its own; it carries the signatures as an attribute.
   torch::jit::Module source;
-  torch::jit::Module program;
-  std::string recipe;
+  std::vector<compiled_program> programs;
   ganglion::auto_cast cast = ganglion::auto_cast::none;
-  ganglion::signature signature;
   std::vector<std::string> warnings;
-  std::string measurements;
   std::string content_hash;
   std::size_t weight_bytes = 0;
 };
 
-/// The attribute of an artifact's module that holds the signature and the cast: all that must survive where the module
+/// The attribute of an artifact's module that holds the signatures and the cast: all that must survive where the module
 /// is loaded and saved by plain TorchScript.
 inline constexpr const char* signature_attribute = "ganglion_signature";
 /// The one that holds the manifest, so that it outlives `torch.jit.save` and `load`, which keep no extra files.
 inline constexpr const char* manifest_attribute = "ganglion_manifest";
 
-/// Puts a model together. The source gets signature and manifest as attributes, so it must be the caller's own.
-std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, signature sig,
-                                                      auto_cast cast, program chosen,
+/// Puts a model together. The source gets signatures and manifest as attributes, so it must be the caller's own.
+std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, auto_cast cast,
+                                                      std::vector<compiled_program> programs,
                                                       std::vector<std::string> warnings);
 
-/// The hash of weights, code and the signature's attribute, in hex. It does not depend on how values are named or
+/// The hash of weights, code and the signatures' attribute, in hex. It does not depend on how values are named or
 /// constants placed in the code, so it outlives saving and loading.
 std::string content_hash(const torch::jit::Module& source, const std::string& signature_text);
 

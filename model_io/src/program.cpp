@@ -36,16 +36,11 @@ constexpr int runs_each = 3;
 
 std::string_view suffix(auto_cast cast) { return cast == auto_cast::bf16 ? "+bf16" : ""; }
 
-jit::Module built(const program_request& request, std::string_view kind) {
-  const at::NoGradGuard guard;
-  auto module = request.source;
-  if (request.cast == auto_cast::bf16) {
-    module = request.source.deepcopy();
-    module.to(at::kBFloat16);
-  }
-  if (kind == "as_is") return module;
-  auto frozen = jit::freeze(module);
-  return kind == "optimized" ? jit::optimize_for_inference(frozen) : frozen;
+jit::Module cast_copy(const jit::Module& source, auto_cast cast) {
+  if (cast == auto_cast::none) return source;
+  auto copy = source.deepcopy();
+  copy.to(at::kBFloat16);
+  return copy;
 }
 
 // --- comparing -------------------------------------------------------------------------------------------
@@ -67,7 +62,7 @@ std::vector<reference> references(const program_request& request) {
   std::vector<reference> all;
   for (auto& leaves : inputs) {
     try {
-      auto answer = run_source(request.source, request.sig, leaves);
+      auto answer = run_source(request.builder.source(), request.sig, leaves);
       all.push_back({std::move(leaves), std::move(answer)});
     } catch (const std::exception&) {
       // Made values may be ones that the model refuses; the others remain.
@@ -129,9 +124,9 @@ trial tried(const program_request& request, const std::vector<reference>& refere
   const quiet guard;
   trial result;
   try {
-    result.module = built(request, kind);
-    result.run = std::make_unique<execution>(result.module, request.sig, request.cast);
-    verify(*result.run, references, request.cast, result);
+    result.module = request.builder.module(kind);
+    result.run = std::make_unique<execution>(result.module, request.sig, request.builder.cast());
+    verify(*result.run, references, request.builder.cast(), result);
   } catch (const std::exception& e) {
     result.rejected = brief_message(e);
   }
@@ -169,9 +164,12 @@ auto on_one_thread(Work work) {
       .get();
 }
 
+/// Four digits: more are noise, and as text they come back as the same number from any reader of JSON.
+double rounded(double figure) { return std::stod(fmt::format("{:.4g}", figure)); }
+
 json::object record_of(const trial& result) {
   if (!result.rejected.empty()) return {{"rejected", result.rejected}};
-  return {{"seconds", result.seconds}, {"deviation", result.deviation}};
+  return {{"seconds", rounded(result.seconds)}, {"deviation", rounded(result.deviation)}};
 }
 
 failure none_right(auto_cast cast, const std::vector<std::string>& reasons) {
@@ -185,23 +183,24 @@ expected<program> first_right(const program_request& request, const std::vector<
                               const std::vector<std::string_view>& kinds) {
   std::vector<std::string> reasons;
   for (const auto kind : kinds) {
-    const auto exact = kind == "as_is" && request.cast == auto_cast::none;
-    auto result = exact ? trial{.module = request.source} : tried(request, references, kind);
+    const auto cast = request.builder.cast();
+    const auto exact = kind == "as_is" && cast == auto_cast::none;
+    auto result = exact ? trial{.module = request.builder.source()} : tried(request, references, kind);
     if (result.rejected.empty()) {
-      program chosen{std::move(result.module), fmt::format("{}{}", kind, suffix(request.cast))};
+      program chosen{std::move(result.module), fmt::format("{}{}", kind, suffix(cast))};
       for (const auto& reason : reasons)
         chosen.warnings.push_back(fmt::format("a program was not used: {}", reason));
       return chosen;
     }
-    reasons.push_back(fmt::format("{}{}: {}", kind, suffix(request.cast), result.rejected));
+    reasons.push_back(fmt::format("{}{}: {}", kind, suffix(cast), result.rejected));
   }
-  return none_right(request.cast, reasons);
+  return none_right(request.builder.cast(), reasons);
 }
 
 expected<program> fastest_right(const program_request& request, const std::vector<reference>& references) {
   std::vector<std::pair<std::string, trial>> trials;
   for (const std::string_view kind : {"optimized", "frozen"})
-    trials.emplace_back(fmt::format("{}{}", kind, suffix(request.cast)), tried(request, references, kind));
+    trials.emplace_back(fmt::format("{}{}", kind, suffix(request.builder.cast())), tried(request, references, kind));
   measure(trials, references[0].leaves);
 
   std::vector<std::string> reasons;
@@ -216,7 +215,7 @@ expected<program> fastest_right(const program_request& request, const std::vecto
   expected<program> chosen = program{fastest.module, recipe};
   if (reasons.size() == trials.size()) {
     chosen = first_right(request, references, {"as_is"});
-    if (!chosen) return none_right(request.cast, reasons);
+    if (!chosen) return none_right(request.builder.cast(), reasons);
     chosen->warnings.push_back(
         fmt::format("the module runs as it is, for no program matched it: {}", fmt::join(reasons, "; ")));
   }
@@ -236,6 +235,14 @@ expected<program> unchecked(const program_request& request) {
 }
 
 }  // namespace
+
+const jit::Module& program_builder::module(std::string_view kind) {
+  if (auto found = made_.find(kind); found != made_.end()) return found->second;
+  const at::NoGradGuard guard;
+  auto made = kind == "as_is" ? cast_copy(source_, cast_) : jit::freeze(module("as_is"));
+  if (kind == "optimized") made = jit::optimize_for_inference(made);
+  return made_.emplace(kind, std::move(made)).first->second;
+}
 
 expected<program> choose_program(const program_request& request, bool tune) {
   const auto all = references(request);

@@ -4,6 +4,7 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,10 +21,26 @@ struct program {
   std::vector<std::string> warnings;
 };
 
+/// Makes the modules that programs run. Each is made once and does for every shape, so that the programs of a model
+/// share its weights. One thread at a time.
+class program_builder {
+ public:
+  program_builder(torch::jit::Module source, auto_cast cast) : source_(std::move(source)), cast_(cast) {}
+
+  const torch::jit::Module& source() const { return source_; }
+  auto_cast cast() const { return cast_; }
+  /// The module of a kind: `optimized`, `frozen` or `as_is`. Throws what LibTorch throws.
+  const torch::jit::Module& module(std::string_view kind);
+
+ private:
+  torch::jit::Module source_;
+  auto_cast cast_;
+  std::map<std::string, torch::jit::Module, std::less<>> made_;
+};
+
 struct program_request {
-  const torch::jit::Module& source;
+  program_builder& builder;
   const signature& sig;
-  auto_cast cast = auto_cast::none;
   /// Inputs at hand beside those that are made for the comparison; empty where there are none.
   std::vector<c10::IValue> example_leaves;
 };

@@ -5,16 +5,19 @@
 #include "rows.hpp"
 
 #include <chrono>
+#include <deque>
+#include <set>
 
 namespace ganglion {
 
 struct replica::impl {
-  execution run;
+  std::deque<execution> programs;  // which cannot be moved
 };
 
 replica::replica(compiled_model model) : model_(std::move(model)) {
   const auto& state = model_.internals();
-  impl_.reset(new impl{{state.program, state.signature, state.cast}});
+  impl_ = std::make_unique<impl>();
+  for (const auto& [sig, made] : state.programs) impl_->programs.emplace_back(made.module, sig, state.cast);
 }
 
 replica::~replica() = default;
@@ -23,18 +26,20 @@ replica& replica::operator=(replica&&) noexcept = default;
 
 replica compiled_model::make_replica() const { return replica{*this}; }
 
-c10::IValue replica::run(const std::vector<c10::IValue>& leaves) { return impl_->run.run(leaves); }
+c10::IValue replica::run(const std::vector<c10::IValue>& leaves, std::size_t program) {
+  return impl_->programs[program].run(leaves);
+}
 
-double replica::warm_up() {
+double replica::warm_up(std::size_t program) {
   // The executor profiles the first run, compiles in the second, and may do so once more.
   constexpr int runs = 4;
   using clock = std::chrono::steady_clock;
-  const auto leaves = made_leaves(model_.signature(), 1);
+  const auto leaves = made_leaves(model_.signature(program), 1);
   std::chrono::duration<double> seconds{};
   for (int i = 0; i < runs; ++i) {
     const auto begin = clock::now();
     try {
-      run(leaves);
+      run(leaves, program);
     } catch (const std::exception&) {
       break;
     }
@@ -43,6 +48,10 @@ double replica::warm_up() {
   return seconds.count();
 }
 
-std::vector<const void*> replica::weight_storages() const { return impl_->run.weight_storages(); }
+std::vector<const void*> replica::weight_storages() const {
+  std::set<const void*> all;
+  for (auto& program : impl_->programs) all.merge(program.weight_storages());
+  return {all.begin(), all.end()};
+}
 
 }  // namespace ganglion

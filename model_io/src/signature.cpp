@@ -47,20 +47,22 @@ failure wrong_spec(const tensor_spec& compiled, const at::Tensor& given, std::in
                               to_string(given.scalar_type(), given.sizes()), to_string(compiled), rule));
 }
 
-bool fits(const tensor_spec& compiled, const at::Tensor& given, std::int64_t axis) {
+bool fits(const tensor_spec& compiled, const at::Tensor& given, std::int64_t axis, const std::vector<bool>* any_size) {
   if (given.scalar_type() != compiled.dtype ||
       given.dim() != static_cast<std::int64_t>(compiled.shape.size()))
     return false;
   const auto sizes = given.sizes();
   for (std::size_t d = 0; d < sizes.size(); ++d)
-    if (static_cast<std::int64_t>(d) != axis && sizes[d] != compiled.shape[d]) return false;
+    if (static_cast<std::int64_t>(d) != axis && sizes[d] != compiled.shape[d] && !(any_size && (*any_size)[d]))
+      return false;
   return true;
 }
 
 /// Checks the tensor inputs one after the other and keeps the number of rows that the first of them has.
 class tensor_check {
  public:
-  tensor_check(const signature& sig, const scatter_rule& rule) : sig_(sig), rule_(rule) {}
+  tensor_check(const signature& sig, const scatter_rule& rule, const std::vector<std::vector<bool>>* any_size)
+      : sig_(sig), rule_(rule), any_size_(any_size) {}
 
   expected<void> next(const at::Tensor& tensor) {
     const auto index = next_++;
@@ -75,7 +77,8 @@ class tensor_check {
     if (tensor.is_quantized())
       return mismatch(fmt::format("input {} is quantized: dequantize it first", compiled.name));
     const auto axis = rule_.axis[index];
-    if (!fits(compiled, tensor, axis)) return wrong_spec(compiled, tensor, axis);
+    if (!fits(compiled, tensor, axis, any_size_ ? &(*any_size_)[index] : nullptr))
+      return wrong_spec(compiled, tensor, axis);
     return axis < 0 ? expected<void>{} : same_rows(index, tensor.size(axis));
   }
 
@@ -97,6 +100,7 @@ class tensor_check {
 
   const signature& sig_;
   const scatter_rule& rule_;
+  const std::vector<std::vector<bool>>* any_size_;
   std::size_t next_ = 0;
   std::size_t first_ = 0;
   std::int64_t rows_ = -1;
@@ -155,7 +159,8 @@ expected<scatter_rule> make_scatter_rule(const signature& sig, std::int64_t dim)
 }
 
 expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& rule,
-                                      const std::vector<c10::IValue>& inputs) {
+                                      const std::vector<c10::IValue>& inputs,
+                                      const std::vector<std::vector<bool>>* any_size) {
   if (inputs.size() != sig.example.size())
     return mismatch(fmt::format("the model was compiled for {} input{} ({}), but {} {} given",
                                 sig.example.size(), sig.example.size() == 1 ? "" : "s",
@@ -163,7 +168,7 @@ expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& 
                                 inputs.size() == 1 ? "was" : "were"));
   checked_inputs checked;
   checked.leaves.reserve(std::max(inputs.size(), sig.inputs.size()));
-  tensor_check check{sig, rule};
+  tensor_check check{sig, rule, any_size};
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     auto begin = checked.leaves.size();
     if (sig.example[i].isTensor() && inputs[i].isTensor()) {

@@ -254,10 +254,31 @@ auto_cast cast_from_name(std::string_view name) {
 
 std::string to_json(const signature& sig) { return json::serialize(object_of(sig)); }
 
-std::string attribute_text(const signature& sig, auto_cast cast) {
-  auto root = object_of(sig);
+std::string attribute_text(const std::vector<compiled_program>& programs, auto_cast cast) {
+  auto root = object_of(programs.front().signature);
   if (cast != auto_cast::none) root["auto_cast"] = cast_name(cast);
+  if (programs.size() > 1) {
+    json::array more;
+    for (std::size_t i = 1; i < programs.size(); ++i) more.push_back(object_of(programs[i].signature));
+    root["more_programs"] = std::move(more);
+  }
   return json::serialize(root);
+}
+
+expected<std::vector<signature>> signatures_from_attribute(const std::string& text,
+                                                           const std::vector<c10::TypePtr>& types,
+                                                           const c10::TypePtr& result_type) {
+  auto first = signature_from_json(text, types, result_type);
+  if (!first) return first.error();
+  std::vector<signature> all{std::move(*first)};
+  try {
+    const auto root = parse_object(text);
+    if (const auto* more = root.if_contains("more_programs"))
+      for (const auto& object : more->as_array()) all.push_back(read_signature(object.as_object(), types, result_type));
+  } catch (const std::exception& e) {
+    return not_readable(e);
+  }
+  return all;
 }
 
 expected<auto_cast> cast_from_attribute(const std::string& text) {

@@ -1,12 +1,17 @@
 #pragma once
 
-#include <ganglion/model_io/model.hpp>
+#include "model_state.hpp"
 
 namespace ganglion {
 
-/// What the attribute of an artifact holds: the JSON of the signature, with the cast beside it where there is one.
-/// `signature_from_json` reads it too.
-std::string attribute_text(const signature& sig, auto_cast cast);
+/// What the attribute of an artifact holds: the JSON of the first program's signature, beside it the cast and the
+/// further programs' signatures where there are such. `signature_from_json` reads the first.
+std::string attribute_text(const std::vector<compiled_program>& programs, auto_cast cast);
+
+/// The signatures of such a text, likewise; at least one. Errors: `model_load_failed`.
+expected<std::vector<signature>> signatures_from_attribute(const std::string& text,
+                                                           const std::vector<c10::TypePtr>& types,
+                                                           const c10::TypePtr& result_type);
 
 /// The cast of such a text; none where it names none. Errors: `model_load_failed`.
 expected<auto_cast> cast_from_attribute(const std::string& text);

@@ -8,6 +8,7 @@
 #include "rows.hpp"
 #include "signature_json.hpp"
 
+#include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/replica.hpp>
 #include <ganglion/model_io/value_tree.hpp>
 
@@ -163,15 +164,10 @@ std::vector<c10::IValue> all_leaves(const std::vector<c10::IValue>& arguments) {
   return leaves;
 }
 
-compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given,
-                      const trace_options& options) {
-  if (!module.find_method("forward"))
-    throw error{errc::unsupported_model, "the module has no method forward"};
-  std::vector<std::string> warnings;
-  if (module.hasattr("training") && module.is_training())
-    warnings.push_back("the module was in training mode; it was traced in eval mode");
-  const auto source = own_copy(module);
-
+/// Compiles the source for one example more.
+void add_program(program_builder& builder, std::vector<compiled_program>& programs,
+                 const std::vector<c10::IValue>& given, bool tune) {
+  const auto& source = builder.source();
   signature sig;
   sig.argument_names = argument_names(source.get_method("forward").function().getSchema(), given.size());
   const auto arguments = example_arguments(given, sig.argument_names);
@@ -187,9 +183,25 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
   sig.result = with_placeholders(result);
   name_tensors(sig);
   sig.not_eligible = probe_rows(source, sig);
-  auto chosen = choose_program({source, sig, options.auto_cast, leaves}, options.tune).value();
+  for (const auto& other : programs)
+    if (auto fits = check_beside(other.signature, sig); !fits) throw error{fits.error()};
+  auto chosen = choose_program({builder, sig, leaves}, tune).value();
+  programs.push_back({std::move(sig), std::move(chosen)});
+}
+
+compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given,
+                      const trace_options& options) {
+  if (!module.find_method("forward"))
+    throw error{errc::unsupported_model, "the module has no method forward"};
+  std::vector<std::string> warnings;
+  if (module.hasattr("training") && module.is_training())
+    warnings.push_back("the module was in training mode; it was traced in eval mode");
+  program_builder builder{own_copy(module), options.auto_cast};
+  std::vector<compiled_program> programs;
+  add_program(builder, programs, given, options.tune);
+  for (const auto& example : options.more_examples) add_program(builder, programs, example, options.tune);
   return compiled_model{
-      assemble(source, std::move(sig), options.auto_cast, std::move(chosen), std::move(warnings))};
+      assemble(builder.source(), options.auto_cast, std::move(programs), std::move(warnings))};
 }
 
 }  // namespace

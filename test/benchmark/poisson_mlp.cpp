@@ -37,7 +37,8 @@ struct subject {
   compiled_model compiled_for(const std::vector<std::int64_t>& sizes) const {
     trace_options options;
     options.tune = tune;
-    return trace(module, {at::rand({sizes.back(), inputs})}, options);
+    for (std::size_t i = 1; i < sizes.size(); ++i) options.more_examples.push_back({at::rand({sizes[i], inputs})});
+    return trace(module, {at::rand({sizes.front(), inputs})}, options);
   }
   at::Tensor rows(std::int64_t count) const { return at::rand({count, inputs}); }
 };

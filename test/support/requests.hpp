@@ -25,15 +25,31 @@ inline const compiled_model& plus_one_model(std::int64_t batch = 4) {
 inline std::shared_ptr<const deployment> deployment_of(const compiled_model& model, std::uint64_t id,
                                                        std::vector<std::size_t> cores, std::int64_t dim = 0) {
   return std::make_shared<const deployment>(
-      deployment{id, model, make_scatter_rule(model.signature(), dim).value(), std::move(cores)});
+      deployment{id, model, make_program_set(model, dim).value(), std::move(cores), {}});
 }
 
-/// A deployment of x + 1 with any batch, for whoever runs no program.
+/// A deployment of x + 1 with any batch sizes, in ascending order, for whoever runs no program.
+inline std::shared_ptr<const deployment> deployment_of_batches(std::vector<std::int64_t> batches, std::uint64_t id,
+                                                               std::vector<std::size_t> cores) {
+  auto d = *deployment_of(plus_one_model(), id, std::move(cores));
+  auto& b = d.programs.buckets.front();
+  b.rule.compiled_size = batches.back();
+  b.programs.assign(batches.size(), 0);
+  b.sizes = std::move(batches);
+  return std::make_shared<const deployment>(std::move(d));
+}
+
 inline std::shared_ptr<const deployment> deployment_of_batch(std::int64_t batch, std::uint64_t id,
                                                              std::vector<std::size_t> cores) {
-  auto d = *deployment_of(plus_one_model(), id, std::move(cores));
-  d.rule.compiled_size = batch;
-  return std::make_shared<const deployment>(std::move(d));
+  return deployment_of_batches({batch}, id, std::move(cores));
+}
+
+/// x + 1 for several compiled shapes.
+inline compiled_model plus_one_for(const std::vector<std::vector<std::int64_t>>& shapes) {
+  trace_options options;
+  options.tune = false;
+  for (std::size_t i = 1; i < shapes.size(); ++i) options.more_examples.push_back({at::zeros(shapes[i])});
+  return trace(test_modules::plus_one(), {at::zeros(shapes.front())}, options);
 }
 
 /// [rows, 2], every element its own number.

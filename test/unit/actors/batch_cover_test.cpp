@@ -83,3 +83,17 @@ TEST_CASE("the cover is the cheapest there is, for any sizes and costs") {
       EXPECT(seconds[size] / static_cast<double>(size) <= doctest::Approx(seconds[other] / static_cast<double>(other)));
   }
 }
+
+TEST_CASE("batch cover: rows that must run together take the cheapest size that holds them") {
+  batch_cover cover{{1, 8, 32}};
+  EXPECT(cover.fit(1) == 1);  // nothing is measured: the least padding
+  EXPECT(cover.fit(9) == 32);
+  cover.measured(1, 5e-3);
+  cover.measured(8, 3e-3);
+  cover.measured(32, 4e-3);
+  EXPECT(cover.fit(1) == 8);
+  EXPECT(cover.fit(8) == 8);
+  EXPECT(cover.fit(32) == 32);
+  batch_cover pinned{{1, 8, 32}, true};
+  EXPECT(pinned.fit(1) == 32);
+}

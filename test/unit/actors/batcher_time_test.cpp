@@ -24,7 +24,7 @@ struct fixture {
     auto d = *deployment_of(plus_one_model(4), 5, {0});
     d.coalescing = options;
     target = std::make_shared<const deployment>(std::move(d));
-    client.send(subject, add_deployment{target, {}, 0});
+    client.send(subject, add_deployment{target, {}, {}});
     client.send(subject, core_up{0, core.as<core_actor>()});
   }
   ~fixture() { system.end(subject); }

@@ -95,18 +95,18 @@ TEST_CASE("with dynamic batching off rows over cores must be the compiled size e
         for (std::size_t i = 0; i < cores; ++i) fits = fits && (left -= compiled) >= 0;
         fits = fits && left == 0;
         NOTE(rows << " rows, " << cores << " cores, compiled for " << compiled);
-        auto checked = check_compile_batch(rows, cores, compiled, 0);
+        auto checked = check_compile_batch(rows, cores, {compiled}, 0);
         REQUIRE(checked.has_value() == fits);
         if (!fits) REQUIRE(checked.error().code == errc::batch_size_mismatch);
       }
 }
 
 TEST_CASE("a refused number of rows is told with the formula, the numbers and what to give instead") {
-  auto even = check_compile_batch(8, 4, 1, 0).error().text;
+  auto even = check_compile_batch(8, 4, {1}, 0).error().text;
   EXPECT(contains(even, "input.shape[0] = 8 over 4 cores is 2, but the model was compiled for 1"));
   EXPECT(contains(even, "input.shape[dim] / len(device_ids) must equal compilation_input.shape[dim]"));
   EXPECT(contains(even, "give 4 rows"));
-  auto uneven = check_compile_batch(7, 2, 3, 1).error().text;
+  auto uneven = check_compile_batch(7, 2, {3}, 1).error().text;
   EXPECT(contains(uneven, "input.shape[1] = 7 over 2 cores is 3.5, but"));
-  EXPECT(contains(check_compile_batch(2, 1, 3, 0).error().text, "over 1 core is 2"));
+  EXPECT(contains(check_compile_batch(2, 1, {3}, 0).error().text, "over 1 core is 2"));
 }

@@ -25,7 +25,12 @@ struct formation_fixture {
 
   std::shared_ptr<const deployment> add(std::uint64_t id, std::int64_t batch, std::vector<std::size_t> cores,
                                         std::optional<std::size_t> num_workers = {}, coalescing_options options = {}) {
-    auto d = *deployment_of_batch(batch, id, std::move(cores));
+    return add(id, std::vector{batch}, std::move(cores), num_workers, options);
+  }
+  std::shared_ptr<const deployment> add(std::uint64_t id, std::vector<std::int64_t> batches,
+                                        std::vector<std::size_t> cores, std::optional<std::size_t> num_workers = {},
+                                        coalescing_options options = {}) {
+    auto d = *deployment_of_batches(std::move(batches), id, std::move(cores));
     d.coalescing = options;
     auto shared = std::make_shared<const deployment>(std::move(d));
     queue.add(shared, num_workers);

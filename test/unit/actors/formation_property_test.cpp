@@ -22,7 +22,10 @@ class world {
       caps_[id] = below(2) == 0 ? std::nullopt : std::optional<std::size_t>{1 + below(4)};
       coalescing_options options{std::chrono::milliseconds(below(2) * below(10)),
                                  std::chrono::milliseconds(below(2) * 3), false};
-      targets_[id] = f_.add(id, 1 + static_cast<std::int64_t>(below(8)), cores, caps_[id], options);
+      std::set<std::int64_t> sizes;
+      for (std::size_t i = 0; i < id; ++i) sizes.insert(1 + static_cast<std::int64_t>(below(8)));
+      sizes_[id] = {sizes.begin(), sizes.end()};
+      targets_[id] = f_.add(id, sizes_[id], cores, caps_[id], options);
     }
     for (std::size_t core = 0; core < core_count; ++core) up(core);
   }
@@ -86,7 +89,8 @@ class world {
     auto split = below(3) == 0 ? std::optional{1 + static_cast<std::int64_t>(below(14))} : std::nullopt;
     bool dynamic = below(5) > 0;
     const auto& target = targets_[id];
-    auto fixed = static_cast<std::int64_t>(target->cores.size()) * target->rule.compiled_size;
+    const auto& sizes = sizes_[id];
+    auto fixed = static_cast<std::int64_t>(target->cores.size()) * sizes[below(sizes.size())];
     record r;
     if (!dynamic && below(3) > 0) rows = fixed;
     r.first = next_row_;
@@ -102,7 +106,8 @@ class world {
     r.deployment = id;
     r.rows = rows;
     r.begun.assign(static_cast<std::size_t>(rows), 0);
-    if (!dynamic && rows != fixed) r.may_fail_with.insert(errc::batch_size_mismatch);
+    auto is_fixed = [&](std::int64_t size) { return rows == size * static_cast<std::int64_t>(target->cores.size()); };
+    if (!dynamic && std::none_of(sizes.begin(), sizes.end(), is_fixed)) r.may_fail_with.insert(errc::batch_size_mismatch);
     if (all_lost(id)) r.may_fail_with.insert(errc::core_lost);
     r.sent.value->plan(dynamic, split);
     auto number = r.sent.value->id();
@@ -118,7 +123,10 @@ class world {
       const auto& target = *targets_.at(work.deployment_id);
       REQUIRE(up_.contains(next->core));
       REQUIRE(std::find(target.cores.begin(), target.cores.end(), next->core) != target.cores.end());
-      REQUIRE(work.batch == target.rule.compiled_size);
+      REQUIRE(std::binary_search(sizes_[work.deployment_id].begin(), sizes_[work.deployment_id].end(), work.batch));
+      const auto& owner = *work.parts.front().owner;
+      if (!owner.dynamic_batching())
+        REQUIRE(work.batch * static_cast<std::int64_t>(target.cores.size()) == owner.rows());
       REQUIRE(work.rows() >= 1);
       REQUIRE(work.rows() <= work.batch);
       joined += work.parts.size() > 1;
@@ -246,6 +254,7 @@ class world {
   std::mt19937 random_;
   formation_fixture f_;
   std::map<std::uint64_t, std::shared_ptr<const deployment>> targets_;
+  std::map<std::uint64_t, std::vector<std::int64_t>> sizes_;
   std::map<std::uint64_t, std::optional<std::size_t>> caps_;
   std::map<std::uint64_t, record> requests_;
   std::map<std::pair<std::uint64_t, std::size_t>, std::size_t> chunk_core_;

@@ -40,7 +40,7 @@ TEST_CASE("a core takes executions up to its credit, in measured seconds beyond 
 TEST_CASE("the seconds of a warm-up stand for the measurement that is to come") {
   formation_fixture f{{1, 10e-3, 128}};
   auto d = f.add(1, 1, {0});
-  f.queue.expect_seconds(1, 1, 2e-3);
+  f.queue.expect_seconds(1, 0, 2e-3);
   f.queue.core_up(0);
   f.enqueue(d, 100);
   EXPECT(f.pump() == 5);

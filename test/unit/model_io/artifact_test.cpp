@@ -108,6 +108,25 @@ TEST_CASE("S18: nested arguments, numbers and writes to inputs survive the file"
   }
 }
 
+TEST_CASE("a model of several programs loads again with all of them, their recipes and measurements") {
+  const scratch_folder folder;
+  const auto path = folder / "several.pt";
+  const auto model = trace(modules::linear(), {at::rand({4, 4})},
+                           {.more_examples = {{at::rand({1, 4})}, {at::rand({16, 4})}}});
+  save(model, path);
+  const auto loaded = load(path);
+  REQUIRE(loaded.program_count() == 3);
+  for (std::size_t p = 0; p < 3; ++p) {
+    EXPECT(to_json(loaded.signature(p)) == to_json(model.signature(p)));
+    EXPECT(loaded.recipe(p) == model.recipe(p));
+    EXPECT(loaded.measurements(p) == model.measurements(p));
+  }
+  EXPECT(loaded.content_hash() == model.content_hash());
+  EXPECT(loaded.weight_bytes() == model.weight_bytes());
+  const auto x = at::rand({16, 4});
+  EXPECT(at::allclose(loaded.make_replica().run({x}, 2).toTensor(), modules::linear().forward({x}).toTensor(), 1e-4, 1e-5));
+}
+
 TEST_CASE("an artifact that was saved again by plain TorchScript keeps all that was found out") {
   const scratch_folder folder;
   const auto model = trace(modules::linear(), {at::rand({2, 4})}, {.auto_cast = auto_cast::bf16});

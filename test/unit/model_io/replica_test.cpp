@@ -44,6 +44,23 @@ TEST_CASE("replicas hold their weights in the same places, each named once") {
   EXPECT(weights_of(trace(modules::linear(64, 64), {at::rand({2, 64})}, {.tune = false})) != first);
 }
 
+TEST_CASE("the programs of a model share its weights, and each runs at its own shape") {
+  const auto one = trace(modules::linear(64, 64), {at::rand({2, 64})});
+  const auto three = trace(modules::linear(64, 64), {at::rand({2, 64})},
+                           {.more_examples = {{at::rand({1, 64})}, {at::rand({16, 64})}}});
+  REQUIRE(three.program_count() == 3);
+  EXPECT(three.inputs().front().shape == std::vector<std::int64_t>{2, 64});
+  EXPECT(three.signature(2).inputs.front().shape == std::vector<std::int64_t>{16, 64});
+  // Each of the two kinds of program holds its weights once, whatever the number of shapes.
+  EXPECT(three.weight_bytes() <= 2 * one.weight_bytes());
+  auto replica = three.make_replica();
+  for (std::size_t p = 0; p < 3; ++p) {
+    EXPECT(replica.warm_up(p) > 0);
+    const auto x = at::rand(three.signature(p).inputs.front().shape);
+    EXPECT(at::allclose(replica.run({x}, p).toTensor(), modules::linear(64, 64).forward({x}).toTensor(), 1e-4, 1e-5));
+  }
+}
+
 TEST_CASE("replicas on threads of their own answer as the source does") {
   const auto model = trace(modules::conv_plus_one(), {at::rand({2, 3, 8, 8})});
   const auto x = at::randn({2, 3, 8, 8});

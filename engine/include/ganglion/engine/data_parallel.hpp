@@ -41,8 +41,13 @@ struct data_parallel_options {
   std::chrono::nanoseconds max_queue_delay{0};
   /// After each such time a request that waits rises by one priority class, so that none starves; 0: never.
   std::chrono::nanoseconds ageing{std::chrono::seconds(1)};
-  /// Runs everything on one and the same program, so that the bits of an answer do not depend on what else is there.
+  /// Runs rows of the same sizes always on the same program, the one with the largest batch, so that the bits of an
+  /// answer do not depend on what else is there.
   bool deterministic = false;
+  /// For a model that was compiled for several sizes beside the batch, such as lengths of a sequence: what shorter
+  /// inputs are filled up with to the smallest program that they fit, one value for all tensor inputs or one for each;
+  /// the answer is trimmed again. Empty: inputs must be exactly as long as a program's.
+  std::vector<double> pad_values;
 };
 
 class inference;

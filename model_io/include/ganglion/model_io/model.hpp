@@ -27,6 +27,11 @@ struct trace_options {
   ganglion::auto_cast auto_cast = ganglion::auto_cast::none;
   /// Whether `trace` times the programs that are right and keeps the fastest; else it takes the frozen module.
   bool tune = true;
+  /// Further examples, for each of which the model gets a program of its own: other batch sizes, of which the engine
+  /// picks the cheapest, or other sizes, such as lengths of a sequence, of which a request goes to the one that it fits.
+  /// Structure, dtypes and numbers of dimensions are those of the first example; no two have the same sizes. All
+  /// programs share the model's weights.
+  std::vector<std::vector<c10::IValue>> more_examples;
 };
 
 struct load_options {
@@ -34,27 +39,33 @@ struct load_options {
   std::vector<std::filesystem::path> op_libraries;
 };
 
-/// A model compiled for one exact shape: its source, its program and its signature. Cheap to copy and immutable; all
-/// copies and replicas share one storage of weights. Safe to use from any thread.
+/// A model compiled for one exact shape or for several: its source, and a program with its signature for each shape.
+/// Cheap to copy and immutable; all copies, programs and replicas share one storage of weights. Safe to use from any
+/// thread.
 class compiled_model {
  public:
   struct state;
   explicit compiled_model(std::shared_ptr<const state> s) : state_(std::move(s)) {}
 
-  /// The example's tensors, in the order of forward's arguments, depth first.
+  /// The number of its programs, one for each example; at least 1. The first example's is number 0.
+  std::size_t program_count() const;
+  /// The first example's tensors, in the order of forward's arguments, depth first.
   const std::vector<tensor_spec>& inputs() const;
-  /// What forward returned for the example.
+  /// What forward returned for the first example.
   const std::vector<tensor_spec>& outputs() const;
-  const ganglion::signature& signature() const;
-  /// The program that was chosen: `frozen`, `optimized` or, where neither matched the module, `as_is`; and `+bf16`.
-  const std::string& recipe() const;
+  /// What a program was compiled for. Precondition, here and below: program < program_count().
+  const ganglion::signature& signature(std::size_t program = 0) const;
+  /// Empty where dynamic batching is possible on dim 0 (S10); else the reason why not, of the first program that has one.
+  const std::string& not_eligible() const;
+  /// How a program was made: `frozen`, `optimized` or, where neither matched the module, `as_is`; and `+bf16`.
+  const std::string& recipe(std::size_t program = 0) const;
   /// What the maker should know of the model, one sentence each.
   const std::vector<std::string>& warnings() const;
-  /// The measured seconds of the programs that trace tried, and the largest deviation of each, as JSON; `{}` without.
-  const std::string& measurements() const;
-  /// The hash of weights, code, signature and auto_cast, in hex.
+  /// What trace tried for a program: measured seconds and the largest deviation of each candidate, as JSON; `{}` without.
+  const std::string& measurements(std::size_t program = 0) const;
+  /// The hash of weights, code, signatures and auto_cast, in hex.
   const std::string& content_hash() const;
-  /// The bytes of the distinct weight storages of one program.
+  /// The bytes of the distinct weight storages of all programs.
   std::size_t weight_bytes() const;
   /// A number of this model alone within the process; copies share it.
   std::uint64_t id() const;
@@ -70,11 +81,13 @@ class compiled_model {
   std::shared_ptr<const state> state_;
 };
 
-/// Compiles a module for the example's exact shape (S18 of docs/semantics.md). Works on a copy in eval mode.
-/// A program is used only after its outputs matched the module's on permuted, differently scaled rows.
+/// Compiles a module for the example's exact shape (S18 of docs/semantics.md), and for those of `more_examples`. Works on
+/// a copy in eval mode. A program is used only after its outputs matched the module's on permuted, differently scaled
+/// rows.
 /// Errors: `unsupported_model` (changes its own attributes, training wired into its graph, no tensor output, pipeline),
 /// `shape_mismatch` (the example does not fit forward's arguments), `forward_failed` (the module fails on the example),
-/// `invalid_argument` (an example that holds no tensor, or one with an empty dimension).
+/// `invalid_argument` (an example that holds no tensor, or one with an empty dimension; examples that differ in more
+/// than sizes, or not at all).
 compiled_model trace(const torch::jit::Module& module, std::vector<c10::IValue> example_inputs,
                      trace_options options = {});
 

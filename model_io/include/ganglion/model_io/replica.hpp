@@ -4,7 +4,7 @@
 
 namespace ganglion {
 
-/// A compiled model on one core: a graph and executor of its own over weights that all replicas share.
+/// A compiled model on one core: for each program a graph and executor of its own over weights that all replicas share.
 /// One thread at a time. Create it, warm it and run it on the thread that will keep it: executors specialize there.
 class replica {
  public:
@@ -15,16 +15,17 @@ class replica {
 
   const compiled_model& model() const { return model_; }
 
-  /// Runs forward on the leaves of the arguments, each tensor of exactly the compiled size, in inference mode.
+  /// Runs a program's forward on the leaves of the arguments, each tensor of exactly its compiled size, in inference
+  /// mode.
   /// The answer's tensors may be inference tensors, views of inputs or of weights: copy what is to be kept.
   /// Throws what LibTorch throws.
-  c10::IValue run(const std::vector<c10::IValue>& leaves);
+  c10::IValue run(const std::vector<c10::IValue>& leaves, std::size_t program = 0);
 
-  /// Runs on made-up rows of the compiled shape until the executor has settled. Returns the seconds of the last run.
-  /// A model that refuses made-up values is no error: its first real rows warm it then.
-  double warm_up();
+  /// Runs a program on made-up rows of its compiled shape until the executor has settled. Returns the seconds of the
+  /// last run. A model that refuses made-up values is no error: its first real rows warm it then.
+  double warm_up(std::size_t program = 0);
 
-  /// What holds the weights of this replica's program, as it runs now, each place in memory once: equal pointers of two
+  /// What holds the weights of this replica's programs, as they run now, each place in memory once: equal pointers of two
   /// replicas are shared memory. Operators that keep packed copies inside of an object of theirs are not seen.
   std::vector<const void*> weight_storages() const;
 

@@ -61,17 +61,31 @@ struct scatter_rule {
 /// compiled with different sizes along it.
 expected<scatter_rule> make_scatter_rule(const signature& sig, std::int64_t dim);
 
+/// A size of a tensor output that is cut down to `size`, since what is beyond came of padding.
+struct trim {
+  std::size_t output = 0;
+  std::size_t axis = 0;
+  std::int64_t size = 0;
+};
+
 /// A request's inputs after the check: the leaves in order, and the number of rows along the scatter dimension.
 struct checked_inputs {
   std::vector<c10::IValue> leaves;
   std::int64_t rows = 0;
+  /// Which of the model's buckets takes them, whether it pads their rows, and what is trimmed from the answer: see
+  /// `match_inputs`.
+  std::size_t bucket = 0;
+  bool padded = false;
+  std::vector<trim> trims;
 };
 
 /// Checks a request's inputs against the compiled signature: number, structure, dtypes, all sizes but the one along
 /// dim, which must be the same for all scattered tensors (S21, S23).
 /// Errors: `shape_mismatch`, naming the input, the expected and the given spec.
+/// `any_size` says, for each tensor input and dimension, where the size is not looked at either.
 expected<checked_inputs> check_inputs(const signature& sig, const scatter_rule& rule,
-                                      const std::vector<c10::IValue>& inputs);
+                                      const std::vector<c10::IValue>& inputs,
+                                      const std::vector<std::vector<bool>>* any_size = nullptr);
 
 /// The arguments of forward, rebuilt from leaves in the order of `checked_inputs`.
 std::vector<c10::IValue> arguments_from(const signature& sig, const std::vector<c10::IValue>& leaves);

@@ -31,6 +31,8 @@ class batch_cover {
 
   /// The size to run next for `rows` rows, which are at least 1.
   std::int64_t pick(std::int64_t rows) const;
+  /// The size that runs `rows` rows, at least 1 and no more than the largest, in one execution for least.
+  std::int64_t fit(std::int64_t rows) const;
   /// The seconds of the cheapest cover of `rows` rows, one execution after the other; 0 where nothing was measured.
   double cost(std::int64_t rows) const;
 

@@ -15,9 +15,10 @@ namespace ganglion {
 struct core_wish {
   const std::vector<std::size_t>* cores = nullptr;  ///< those of the deployment
   std::uint64_t deployment_id = 0;
-  double seconds = 0;  ///< expected
-  /// False for a batch that could still grow: it is bound only where nothing of its deployment is in flight, so that
-  /// what comes meanwhile joins it.
+  std::size_t bucket = 0;  ///< of the deployment's programs
+  double seconds = 0;      ///< expected
+  /// False for a batch that could still grow: it is bound only where nothing of its bucket is in flight, so that what
+  /// comes meanwhile joins it.
   bool full = true;
   std::optional<std::size_t> bound, avoid;
   std::function<bool(std::size_t)> also;  ///< empty, or what else a core must be

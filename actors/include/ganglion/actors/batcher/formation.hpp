@@ -25,7 +25,7 @@ struct assignment {
 /// where nothing of its deployment is in flight; none holds more than the compiled batch; the rows of a request are put
 /// into slots exactly once, in order; a chunk of several executions stays on one core; a deployment has at most its cap
 /// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
-/// seconds; among the cores that accept, the one with the least work is taken; while a request that found the engine
+/// seconds, and so do the buckets of one deployment; among the cores that accept, the one with the least work is taken; while a request that found the engine
 /// idle is alone, no core gets more than an even share of its executions (S12).
 class formation {
  public:
@@ -43,8 +43,8 @@ class formation {
   /// Forgets the closed deployments of which nothing waits or runs any more, and names them.
   std::vector<std::uint64_t> take_closed();
   void set_num_workers(std::uint64_t deployment_id, std::optional<std::size_t> num_workers);
-  /// What an execution of the deployment is expected to take, before one was measured.
-  void expect_seconds(std::uint64_t deployment_id, std::int64_t size, double seconds);
+  /// What an execution of one of the model's programs is expected to take, before one was measured.
+  void expect_seconds(std::uint64_t deployment_id, std::size_t program, double seconds);
 
   void core_up(std::size_t core);
   /// Takes back what the core held: each part is retried once on another core, or its request fails with `core_lost`.
@@ -72,15 +72,21 @@ class formation {
   std::size_t executions_in_flight() const { return cores_.in_flight(); }
 
  private:
-  struct deployment_state {
-    std::shared_ptr<const deployment> target;
-    std::optional<std::size_t> num_workers;
+  /// What waits for the programs of one bucket.
+  struct bucket_state {
+    std::size_t index = 0;
     request_queue queue;
     batch_cover cover;
     std::size_t in_flight = 0;
     double turn = 0;  // seconds that it has had, for taking turns
-    bool closing = false;
     std::optional<clock::time_point> delayed_until;  // of a batch that is not full
+  };
+  struct deployment_state {
+    std::shared_ptr<const deployment> target;
+    std::optional<std::size_t> num_workers;
+    std::vector<bucket_state> buckets;
+    std::size_t in_flight = 0;  // of all buckets
+    bool closing = false;
   };
   using deadlines = std::multimap<clock::time_point, std::uint64_t>;
   /// A request that is not known to be answered.
@@ -88,19 +94,21 @@ class formation {
     request_ptr value;
     std::optional<deadlines::iterator> deadline;
   };
-  /// The request that found the engine idle, and what each core had of it.
+  /// The request that found the engine idle, and how many rows of it each core had and may have.
   struct lone_request {
     std::uint64_t id = 0;
-    std::size_t share = 0;
-    std::map<std::size_t, std::size_t> had;
+    std::int64_t share = 0;
+    std::map<std::size_t, std::int64_t> had;
   };
 
   // formation.cpp: what there is, and what runs next
-  core_wish wish_of(const deployment_state& d, std::int64_t size, bool full, const request* owner) const;
-  std::optional<assignment> next_of(deployment_state& d, clock::time_point now);
-  std::optional<assignment> next_joined(deployment_state& d, clock::time_point now);
-  assignment bind(deployment_state& d, batch b, std::int64_t size, std::size_t core, clock::time_point now);
-  void join_turns(deployment_state& d) const;
+  core_wish wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full,
+                    const request& owner) const;
+  std::optional<assignment> next_of(deployment_state& d, bucket_state& b, clock::time_point now);
+  std::optional<assignment> next_joined(deployment_state& d, bucket_state& b, clock::time_point now);
+  assignment bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,
+                  clock::time_point now);
+  void join_turns(bucket_state& b) const;
   bool idle() const;
   void share_evenly(const request& r, const deployment_state& d);
   bool has_its_share(const request& r, std::size_t core) const;
@@ -110,7 +118,7 @@ class formation {
   /// Seconds until a request of that class would be begun, as expected.
   double expected_wait(const deployment_state& d, priority p) const;
   void take_back(const execution_ptr& work, std::size_t core, deployment_state& d);
-  void run_apart(const execution_ptr& work, deployment_state& d);
+  void run_apart(const execution_ptr& work, bucket_state& b);
   /// Ends a request: fails it and resolves all of its rows that no lane is committing.
   void end(const request_ptr& r, failure f);
   void drop(const request_ptr& r);

@@ -90,6 +90,8 @@ class request_queue {
   joinable_rows count_joinable(std::int64_t most) const;
   /// Up to `most` rows that go with the front's, which may be joined.
   batch take_joined(std::int64_t most);
+  /// The rows that `take_chunk` would take.
+  std::int64_t next_chunk_rows() const;
   /// The begin of the next chunk of the front, which may not be joined: at most a batch. The rest is bound to `core`.
   batch take_chunk(std::size_t core);
 
@@ -121,6 +123,8 @@ class request_queue {
   static void forget_tenant(level& l, tenant& t);
   void take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into);
   std::int64_t take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into);
+  /// The begin of the next chunk of an entry.
+  static piece next_piece(const queue_entry& e);
   void bind_rest(const piece& p, clock::time_point enqueued, std::size_t core);
   /// Rows of an entry that leave the queue; the entry goes with its last.
   entries::iterator consume(level& l, tenant& t, entries::iterator e, std::int64_t rows);

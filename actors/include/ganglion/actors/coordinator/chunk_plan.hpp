@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace ganglion {
 
@@ -40,8 +41,9 @@ class chunk_plan {
 };
 
 /// S13: with dynamic batching off, `input.shape[dim] / len(device_ids) == compilation_input.shape[dim]` must hold
-/// exactly, without rounding. Errors: `batch_size_mismatch` with the formula and the numbers.
-expected<void> check_compile_batch(std::int64_t rows, std::size_t device_count, std::int64_t compiled_size,
-                                   std::int64_t dim);
+/// exactly, without rounding, for one of the sizes that the model was compiled for. Returns that size. Errors:
+/// `batch_size_mismatch` with the formula and the numbers.
+expected<std::int64_t> check_compile_batch(std::int64_t rows, std::size_t device_count,
+                                           const std::vector<std::int64_t>& compiled_sizes, std::int64_t dim);
 
 }  // namespace ganglion

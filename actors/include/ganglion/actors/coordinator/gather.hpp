@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ganglion/actors/protocol/response.hpp>
+#include <ganglion/model_io/signature.hpp>
 
 #include <ATen/core/Tensor.h>
 
@@ -77,6 +78,8 @@ struct gather_config {
   /// Per tensor output the dimension along which chunks are joined; -1 for a 0-dimensional one, which becomes a vector
   /// with one element a chunk (S22 of docs/semantics.md). Only for `sliced == false`; a slice is always of dimension 0.
   std::vector<std::int64_t> out_axis;
+  /// What is cut off from the outputs of every execution, since it came of padding.
+  std::vector<trim> trims;
   /// Tensors to write the answer into, one for each tensor output; empty: they are made.
   std::vector<at::Tensor> outputs;
   /// When the request was accepted.

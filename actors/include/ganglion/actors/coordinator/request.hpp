@@ -5,7 +5,7 @@
 #include <ganglion/actors/coordinator/gather.hpp>
 #include <ganglion/actors/protocol/coalescing_options.hpp>
 #include <ganglion/actors/protocol/request_options.hpp>
-#include <ganglion/model_io/model.hpp>
+#include <ganglion/model_io/program_set.hpp>
 
 #include <chrono>
 #include <deque>
@@ -19,10 +19,12 @@ using clock = std::chrono::steady_clock;
 struct deployment {
   std::uint64_t id = 0;
   compiled_model model;
-  scatter_rule rule;
+  program_set programs;
   /// The cores that it may use, as per-process indices in the order given.
   std::vector<std::size_t> cores;
   coalescing_options coalescing;
+
+  const scatter_rule& rule() const { return programs.rule(); }
 };
 
 /// A request's place in a queue: the queue's own.
@@ -30,8 +32,9 @@ struct queue_entry;
 
 failure cancelled_by_caller();
 
-/// Sentence if the tensors cannot take the answer of a request of so many rows: `shape_mismatch`, `invalid_argument`.
-expected<void> check_outputs(const deployment& target, std::int64_t rows, const std::vector<at::Tensor>& outputs);
+/// Sentence if the tensors cannot take the answer to such inputs: `shape_mismatch`, `invalid_argument`.
+expected<void> check_outputs(const deployment& target, const checked_inputs& inputs,
+                             const std::vector<at::Tensor>& outputs);
 
 /// One inference on its way: the checked inputs, the plan of its chunks and the gather of its answer. Shared by
 /// pointer between the actors and the lanes; never changed by two of them. When the last reference goes, whatever the
@@ -54,9 +57,12 @@ class request {
   std::uint64_t id() const { return id_; }
   const deployment& target() const { return *target_; }
   const std::shared_ptr<const deployment>& shared_target() const { return target_; }
-  std::int64_t rows() const { return rows_; }
+  std::int64_t rows() const { return inputs_.rows; }
   std::int64_t row_bytes() const { return row_bytes_; }
-  const std::vector<c10::IValue>& leaves() const { return leaves_; }
+  const std::vector<c10::IValue>& leaves() const { return inputs_.leaves; }
+  /// Which of its deployment's buckets takes it, and whether its rows are padded to the bucket's sizes.
+  std::size_t bucket() const { return inputs_.bucket; }
+  bool padded() const { return inputs_.padded; }
   const request_options& options() const { return options_; }
 
   /// Says that nobody waits for it any more, before a message that says so is sent: it may overtake the request. Any
@@ -101,8 +107,7 @@ class request {
 
   std::uint64_t id_;
   std::shared_ptr<const deployment> target_;
-  std::vector<c10::IValue> leaves_;
-  std::int64_t rows_;
+  checked_inputs inputs_;
   std::int64_t row_bytes_;
   std::int64_t waiting_rows_;  // admitted, and not yet in an execution
   std::shared_ptr<admission> admitted_;

@@ -2,6 +2,7 @@
 
 #include <ganglion/actors/coordinator/request.hpp>
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -23,7 +24,8 @@ struct execution {
   std::uint64_t id = 0;             ///< counted by its batcher from 1, in the order of formation
   std::uint64_t deployment_id = 0;  ///< whose requests its parts are of
   std::uint64_t model_id = 0;       ///< which of the lane's replicas runs it
-  /// The compiled size along the scattered dimension.
+  std::size_t program = 0;          ///< which of the model's programs
+  /// The program's compiled size along the scattered dimension.
   std::int64_t batch = 0;
   /// Never empty; in the order of their offsets, and without gaps: padding comes after the last.
   std::vector<part> parts;
@@ -47,15 +49,19 @@ struct execution_report {
   double compute_seconds() const { return std::chrono::duration<double>(computed - started).count(); }
 };
 
-/// Buffers of the compiled shape for rows that must be put together or padded; one set a replica, reused.
+/// Buffers of the compiled shapes for rows that must be put together or padded; one object a replica, reused.
 class staging {
  public:
   /// The leaves that forward gets: a view of the request's tensors where the execution is whole rows of one request
-  /// and contiguous, else a copy. Padding repeats the last row, so that it is as plausible as the rows themselves.
+  /// and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as the rows
+  /// themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
   std::vector<c10::IValue> assemble(const execution& work);
 
  private:
-  std::vector<at::Tensor> buffers_;
+  /// The buffer of a program's tensor input.
+  at::Tensor& buffer_of(const execution& work, std::size_t tensor_index);
+
+  std::map<std::pair<std::size_t, std::size_t>, at::Tensor> buffers_;
 };
 
 /// Runs an execution on a replica and commits its rows. What the model throws ends in the report. The calling thread is

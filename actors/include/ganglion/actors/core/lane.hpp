@@ -14,8 +14,8 @@ namespace ganglion {
 struct load_report {
   std::uint64_t model_id = 0;
   failure error;
-  std::size_t bytes = 0;   ///< of the program's weights
-  double seconds = 0;      ///< of the last warm-up execution
+  std::size_t bytes = 0;        ///< of the programs' weights
+  std::vector<double> seconds;  ///< of the last warm-up execution of each program
 };
 
 /// Where a lane tells what happened; called from any thread, inside of the lane's own functions too, and also after

@@ -60,6 +60,8 @@ struct deploy {
   std::optional<std::size_t> num_workers;
   std::optional<std::int64_t> split_size;
   coalescing_options coalescing;
+  /// See `make_program_set`.
+  std::vector<double> pad_values;
   std::shared_ptr<warning_log> warnings;
   /// Called with the answer too, once, for who is no actor: by the supervisor, on a thread of its actor system's
   /// scheduler, so it must neither block nor throw. A supervisor that ended before it read the message destroys it

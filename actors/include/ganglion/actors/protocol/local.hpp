@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 /// The messages that hold pointers and stay inside the process: the one list of them.
 namespace ganglion {
@@ -38,7 +39,8 @@ struct answered {
 struct add_deployment {
   std::shared_ptr<const deployment> value;
   std::optional<std::size_t> num_workers;
-  double expected_seconds = 0;
+  /// What an execution of each of the model's programs took at the last warm-up; 0 where it is not known.
+  std::vector<double> expected_seconds;
 };
 
 struct remove_deployment {
