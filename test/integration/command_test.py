@@ -170,6 +170,31 @@ class Trace(Command):
         self.assertIsInstance(torch.jit.load(at("out.pt")), torch.jit.ScriptModule)
         self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "none", "--output", at("out.pt"))
 
+    def test_several_batches_and_lengths_are_programs_of_one_model_which_pads_and_trims(self):
+        out = at("several.pt")
+        self.accepted("trace", source("pair"), "--input", "f32[1,8]", "--input", "f32[1,8]", "--also", "f32[1,4];f32[1,4]",
+                      "--batches", "1,4", "--no-tune", "--output", out)
+        programs = json.loads(self.accepted("info", out, "--json").stdout)["programs"]
+        shapes = [program["inputs"][0]["shape"] for program in programs]
+        self.assertEqual(shapes, [[1, 8], [4, 8], [1, 4], [4, 4]])
+        a, b = torch.rand(7, 3), torch.rand(7, 3)
+        torch.save((a, b), at("short.pt"))
+        run = ["run", out, "--input", at("short.pt"), "--output", at("answer.pt")]
+        self.refused("shape_mismatch", *run, text=("3", "pad_values"))
+        self.accepted(*run, "--pad-value", "-1")
+        total, double = torch.load(at("answer.pt"))
+        self.assertTrue(torch.equal(total, a + b))
+        self.assertTrue(torch.equal(double, a * 2))
+        self.refused("invalid_argument", *run, "--pad-value", "0", "--pad-value", "1", "--pad-value", "2", text="3 pad_values")
+
+    def test_sizes_that_cannot_be_read_or_used_are_refused(self):
+        trace = ["trace", source("linear"), "--input", "f32[1,3]", "--output", at("out.pt")]
+        for batches in ("0", "1,x", "1,,2", "-1"):
+            self.unreadable(*trace, "--batches", batches, text=f"'{batches}'")
+        self.unreadable(*trace, "--also", "f32[2", text="f32[2")
+        self.refused("invalid_argument", *trace, "--batches", "2,2", text="two examples have the same sizes")
+        self.refused("shape_mismatch", *trace, "--also", "f32[2,3];f32[2,3]", text="2 arguments")
+
     def test_S10_a_model_that_mixes_rows_is_told_so(self):
         result = self.accepted("trace", source("mixes"), "--input", "f32[4,3]", "--no-tune", "--output", at("out.pt"))
         self.assertRegex(result.stdout, r"dynamic batching  no: .*row")
