@@ -45,7 +45,7 @@ void bind_models(py::module_& m) {
       .def_property_readonly("argument_names", [](const compiled_model& c) { return c.signature().argument_names; })
       .def_property_readonly("inputs", [](const compiled_model& c) { return texts(c.inputs()); })
       .def_property_readonly("outputs", [](const compiled_model& c) { return texts(c.outputs()); })
-      .def_property_readonly("recipe", &compiled_model::recipe)
+      .def_property_readonly("recipe", [](const compiled_model& c) { return c.recipe(); })
       .def_property_readonly("warnings", &compiled_model::warnings)
       .def_property_readonly("content_hash", &compiled_model::content_hash)
       .def_property_readonly("weight_bytes", &compiled_model::weight_bytes)
