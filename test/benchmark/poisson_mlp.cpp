@@ -111,7 +111,7 @@ std::optional<double> p99_at(data_parallel& parallel, const std::vector<at::Tens
   }
   const bool piled_up = out.load() >= most_out;
   while (out.load() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  if (piled_up || failed) return std::nullopt;
+  if (piled_up || failed || latencies.empty()) return std::nullopt;
   return command::summarize(latencies).p99;
 }
 
