@@ -9,7 +9,8 @@
 
 namespace ganglion::command {
 
-/// The rows that one execution of the model's largest program takes; of several sizes beside the batch, of the first. Errors, thrown: those of `make_scatter_rule`.
+/// The rows that one execution of the model's largest program takes; of several sizes beside the batch, of the first.
+/// Errors, thrown: those of `make_scatter_rule`.
 std::int64_t compiled_rows(const compiled_model& model);
 
 /// The number of that program.

@@ -155,8 +155,9 @@ void add_run(CLI::App& app) {
                  "Only take inputs of exactly the compiled size on each core");
   add_integer(*verb, "--split-size", given->split_size, "Rows a chunk (default: the compiled batch size)");
   add_integer(*verb, "--num-workers", given->num_workers, "A cap on the executions in flight (default: none)");
-  add_numbers(*verb, "--pad-value", given->pad_values,
-              "What inputs shorter than a program's are filled up with; one for all tensor inputs, or repeated for each");
+  add_numbers(
+      *verb, "--pad-value", given->pad_values,
+      "What inputs shorter than a program's are filled up with; one for all tensor inputs, or repeated for each");
   add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
   verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as\n"

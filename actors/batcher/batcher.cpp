@@ -68,6 +68,11 @@ void pump(batcher_pointer self) {
   }
 }
 
+void expect_seconds(batcher_pointer self, const deployment& d, const std::vector<double>& of_programs) {
+  for (std::size_t program = 0; program < of_programs.size(); ++program)
+    if (of_programs[program] > 0) self->state.queue.expect_seconds(d.id, program, of_programs[program]);
+}
+
 caf::result<deployment_removed> on_remove(batcher_pointer self, const remove_deployment& m) {
   auto promise = self->make_response_promise<deployment_removed>();
   if (!self->state.queue.close(m.id)) {
@@ -83,10 +88,17 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
   self->state.queue = formation{{config.credits, config.max_queue_time}};
   return {
       [self](const add_deployment& m) {
-        self->state.queue.add(m.value, m.num_workers);
-        for (std::size_t program = 0; program < m.expected_seconds.size(); ++program)
-          if (auto seconds = m.expected_seconds[program]; seconds > 0)
-            self->state.queue.expect_seconds(m.value->id, program, seconds);
+        self->state.queue.add(m.value, m.num_workers, m.loading);
+        expect_seconds(self, *m.value, m.expected_seconds);
+      },
+      [self](const model_on_core& m) {
+        expect_seconds(self, *m.target, m.expected_seconds);
+        self->state.queue.model_on_core(m.target->id, m.core);
+        pump(self);
+      },
+      [self](const deployment_failed& m) {
+        self->state.queue.fail_deployment(m.id, m.reason);
+        pump(self);
       },
       [self](const remove_deployment& m) { return on_remove(self, m); },
       [self](const limit_workers& m) {

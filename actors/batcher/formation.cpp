@@ -14,14 +14,34 @@ constexpr double unmeasured_seconds = 1;
 
 // -- what there is ----------------------------------------------------------------------------------------------------
 
-void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers) {
+void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers,
+                    const std::vector<std::size_t>& loading) {
   auto id = d->id;
   const auto& options = d->coalescing;
-  deployment_state state{d, num_workers, {}, 0, false};
+  auto cores = d->cores;
+  for (auto core : loading) std::erase(cores, core);
+  deployment_state state{d, std::move(cores), num_workers, {}, 0, false, {}};
   for (const auto& b : d->programs.buckets)
     state.buckets.push_back({state.buckets.size(), request_queue{{b.sizes.back(), options.ageing}},
                              batch_cover{b.sizes, options.deterministic}, 0, 0, {}});
   deployments_.insert_or_assign(id, std::move(state));
+}
+
+void formation::model_on_core(std::uint64_t deployment_id, std::size_t core) {
+  auto found = deployments_.find(deployment_id);
+  if (found == deployments_.end()) return;
+  auto& d = found->second;
+  lone_.reset();  // its share was of other cores
+  if (d.cores.empty())
+    for (auto& b : d.buckets) join_turns(b);
+  d.cores.push_back(core);
+}
+
+void formation::fail_deployment(std::uint64_t deployment_id, const failure& reason) {
+  auto found = deployments_.find(deployment_id);
+  if (found == deployments_.end()) return;
+  found->second.failed = reason;
+  fail_all_of(found->second, reason);
 }
 
 bool formation::close(std::uint64_t deployment_id) {
@@ -69,7 +89,7 @@ std::optional<assignment> formation::next(clock::time_point now) {
   std::vector<std::pair<deployment_state*, bucket_state*>> order;
   for (auto& [id, d] : deployments_)
     for (auto& b : d.buckets)
-      if (!b.queue.empty()) order.emplace_back(&d, &b);
+      if (d.has_work(b)) order.emplace_back(&d, &b);
   std::stable_sort(order.begin(), order.end(), [](const auto& x, const auto& y) {
     const auto &a = *x.second, &b = *y.second;
     auto p = a.queue.most_urgent(), q = b.queue.most_urgent();
@@ -83,7 +103,7 @@ std::optional<assignment> formation::next(clock::time_point now) {
 core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full,
                              const request& owner) const {
   core_wish wish;
-  wish.cores = &d.target->cores;
+  wish.cores = &d.cores;
   wish.deployment_id = d.target->id;
   wish.bucket = b.index;
   wish.seconds = b.cover.seconds(size, unmeasured_seconds);
@@ -179,14 +199,14 @@ std::optional<clock::time_point> formation::due() const {
 bool formation::idle() const {
   for (const auto& [id, d] : deployments_)
     for (const auto& b : d.buckets)
-      if (!b.queue.empty()) return false;
+      if (d.has_work(b)) return false;
   return cores_.all_done();
 }
 
 void formation::share_evenly(const request& r, const deployment_state& d) {
   const auto& plan = r.chunks();
   if (plan.executions() != plan.size()) return;  // the executions of a chunk stay together
-  auto cores = cores_.count_up(d.target->cores);
+  auto cores = cores_.count_up(d.cores);
   if (cores == 0) return;
   auto chunks = static_cast<std::int64_t>((plan.size() + cores - 1) / cores);
   lone_ = lone_request{r.id(), chunks * plan.chunk_rows(), {}};
@@ -207,7 +227,7 @@ void formation::join_turns(bucket_state& joins) const {
     for (const auto& b : d.buckets) {
       if (&b == &joins) continue;
       most = std::max(most, b.turn);
-      if (!b.queue.empty() || b.in_flight > 0) least = std::min(least.value_or(b.turn), b.turn);
+      if (d.has_work(b) || b.in_flight > 0) least = std::min(least.value_or(b.turn), b.turn);
     }
   joins.turn = std::max(joins.turn, least.value_or(most));
 }

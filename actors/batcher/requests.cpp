@@ -37,7 +37,7 @@ double formation::expected_wait(const deployment_state& d, priority p) const {
   double seconds = cores_.measured_in_flight(d.target->cores);
   for (const auto& [id, other] : deployments_)
     for (const auto& b : other.buckets) seconds += b.cover.cost(b.queue.rows_up_to(p));
-  return seconds / static_cast<double>(std::max<std::size_t>(1, cores_.count_up(d.target->cores)));
+  return seconds / static_cast<double>(std::max<std::size_t>(1, cores_.count_up(d.cores)));
 }
 
 std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
@@ -54,7 +54,7 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
   if (deadline) {
     if (*deadline <= now) return past_deadline();
     auto executions = static_cast<double>(r.chunks().executions());
-    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.target->cores)), 1, executions);
+    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.cores)), 1, executions);
     auto needed = wait + nanoseconds(d.buckets[r.bucket()].cover.cost(r.rows()) / at_once);
     if (now + needed > *deadline)
       return failure{
@@ -78,6 +78,10 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
     return;
   }
   auto& d = found->second;
+  if (d.failed) {
+    r->refuse(*d.failed);
+    return;
+  }
   if (auto why_not = refusal(*r, d, now)) {
     r->refuse(std::move(*why_not));
     return;

@@ -10,7 +10,9 @@
 
 #include <condition_variable>
 #include <deque>
+#include <list>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <variant>
@@ -37,12 +39,45 @@ struct unload_command {
   std::uint64_t model_id;
 };
 
-using command = std::variant<execution_ptr, compiled_model, unload_command>;
+/// The next step of the oldest load: it queues again behind what came meanwhile, until the load is over.
+struct load_step {};
+
+using command = std::variant<execution_ptr, compiled_model, unload_command, load_step>;
 
 /// A replica with the buffers that go with it.
 struct loaded_model {
   replica program;
   staging buffers;
+};
+
+/// A model on its way into a lane: making its replica is a step, and so is each run that warms one of its programs.
+class loading {
+ public:
+  explicit loading(compiled_model model) : model_(std::move(model)) {}
+
+  const compiled_model& model() const { return model_; }
+  /// Returns whether there is more to do. Throws what LibTorch throws.
+  bool step() {
+    if (!made_) {
+      made_ = std::make_unique<loaded_model>(loaded_model{model_.make_replica(), {}});
+    } else {
+      if (runs_->step()) return true;
+      seconds_.push_back(runs_->seconds());
+      runs_.reset();
+    }
+    if (seconds_.size() == model_.program_count()) return false;
+    runs_.emplace(made_->program, seconds_.size());
+    return true;
+  }
+  /// What the last warm-up run of each program took.
+  const std::vector<double>& seconds() const { return seconds_; }
+  std::unique_ptr<loaded_model> take() { return std::move(made_); }
+
+ private:
+  compiled_model model_;
+  std::unique_ptr<loaded_model> made_;
+  std::optional<warm_up_runs> runs_;  // of the program after those of `seconds_`
+  std::vector<double> seconds_;
 };
 
 /// What the thread and its lane share; the thread keeps it alive when the lane is gone.
@@ -87,6 +122,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     command next;
     while (wait(next)) std::visit([this](auto& c) { perform(std::move(c)); }, next);
     next = {};
+    loads_.clear();
     models_.clear();
     end();
   }
@@ -121,35 +157,75 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   }
 
   void perform(compiled_model&& model) {
-    load_report report;
-    report.model_id = model.id();
-    report.bytes = model.weight_bytes();
-    try {
-      auto program = model.make_replica();
-      for (std::size_t i = 0; i < model.program_count(); ++i) report.seconds.push_back(program.warm_up(i));
-      models_.insert_or_assign(model.id(), std::make_unique<loaded_model>(loaded_model{std::move(program), {}}));
-    } catch (const std::exception& e) {
-      report.error = {errc::forward_failed,
-                      fmt::format("the model failed while it was warmed up on core nc:{}: {}", config_.core,
-                                  brief_message(e)),
-                      -1, -1, static_cast<std::int32_t>(config_.core)};
-    }
-    if (auto sink = current_sink()) sink->loaded(std::move(report));
+    loads_.emplace_back(std::move(model));
+    if (!step_queued_) step_load();
   }
 
-  void perform(unload_command&& c) { models_.erase(c.model_id); }
+  void perform(load_step&&) {
+    step_queued_ = false;
+    if (!loads_.empty()) step_load();
+  }
+
+  void perform(unload_command&& c) {
+    models_.erase(c.model_id);
+    // What was loaded before it, and is not over, is wanted no more.
+    for (auto load = loads_.begin(); load != loads_.end();) {
+      if (load->model().id() != c.model_id) {
+        ++load;
+        continue;
+      }
+      auto over = std::move(*load);
+      load = loads_.erase(load);
+      tell_loaded(over.model(), {}, failed_load(errc::cancelled, "the model was unloaded before it was loaded"));
+    }
+  }
 
   void perform(execution_ptr&& work) {
     reports_.push_back(report_of(std::move(work)));
-    auto oldest = reports_.front().ended;
-    bool failed = reports_.back().error.code != errc::ok;
+    const auto& last = reports_.back();
+    tell_finished(last.error.code != errc::ok || last.ended - reports_.front().ended > std::chrono::milliseconds(1));
+  }
+
+  /// The next step of the oldest load. Executions that wait come before the one after it.
+  void step_load() {
+    tell_finished(true);  // credits do not wait for it
+    auto& load = loads_.front();
+    bool more = false;
+    failure error;
+    try {
+      more = load.step();
+    } catch (const std::exception& e) {
+      error = failed_load(errc::forward_failed, fmt::format("the model failed while it was warmed up on core nc:{}: {}",
+                                                            config_.core, brief_message(e)));
+    }
+    if (!more) {
+      auto over = std::move(load);
+      loads_.pop_front();
+      bool made = error.code == errc::ok;
+      if (made) models_.insert_or_assign(over.model().id(), over.take());
+      tell_loaded(over.model(), made ? over.seconds() : std::vector<double>{}, std::move(error));
+    }
+    step_queued_ = !loads_.empty();
+    if (step_queued_) push(load_step{});
+  }
+
+  failure failed_load(errc code, std::string text) const {
+    return {code, std::move(text), -1, -1, static_cast<std::int32_t>(config_.core)};
+  }
+
+  void tell_loaded(const compiled_model& model, std::vector<double> seconds, failure error) {
+    if (auto sink = current_sink())
+      sink->loaded({model.id(), std::move(error), model.weight_bytes(), std::move(seconds)});
+  }
+
+  /// Credits go back in bulk: half of what is out, or at once where the core might run dry or something is wrong.
+  void tell_finished(bool at_once) {
+    if (reports_.empty()) return;
     std::shared_ptr<lane_sink> sink;
     {
       std::lock_guard lock(mutex_);
-      // Credits go back in bulk: half of what is out, or at once where the core might run dry or something is wrong.
       auto waiting = depth_ - reports_.size();
-      bool due = reports_.size() >= waiting || failed || clock::now() - oldest > std::chrono::milliseconds(1);
-      if (!due) return;
+      if (!at_once && reports_.size() < waiting) return;
       depth_ -= reports_.size();
       sink = sink_;
     }
@@ -184,6 +260,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   // the thread's own
   std::unordered_map<std::uint64_t, std::unique_ptr<loaded_model>> models_;
   std::vector<execution_report> reports_;
+  std::list<loading> loads_;  // in the order of `load`; the first is under way
+  bool step_queued_ = false;   // one `load_step` for all of them
   // shared
   mutable std::mutex mutex_;
   std::condition_variable wake_;

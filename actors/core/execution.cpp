@@ -44,9 +44,10 @@ void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_inde
 
 failure forward_failure(const execution& work, const std::string& what, std::int32_t core) {
   const auto& where = *work.parts.front().where;
-  return {errc::forward_failed,
-          fmt::format("the model failed on chunk {} ({}) on core nc:{}: {}", where.chunk(), rows_text(where), core, what),
-          where.first_row(), where.first_row() + where.rows(), core};
+  return {
+      errc::forward_failed,
+      fmt::format("the model failed on chunk {} ({}) on core nc:{}: {}", where.chunk(), rows_text(where), core, what),
+      where.first_row(), where.first_row() + where.rows(), core};
 }
 
 }  // namespace

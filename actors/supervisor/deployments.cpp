@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 
@@ -15,6 +16,13 @@ namespace {
 std::uint64_t next_deployment_id() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
+}
+
+/// Null where its clients have let it go.
+coordinator_actor coordinator_of(const supervisor_state& s, const deployment& d) {
+  for (const auto& [address, id] : s.coordinators)
+    if (id == d.id) return caf::actor_cast<coordinator_actor>(address);
+  return {};
 }
 
 void answer(operation& op, const deployed& result) {
@@ -28,48 +36,43 @@ std::size_t bytes_on(const supervisor_state& s, std::size_t core) {
   return bytes;
 }
 
-/// Sentence if a deployment cannot be made.
-expected<std::shared_ptr<const deployment>> make_deployment(const supervisor_state& s, const deploy& m) {
-  if (s.ending) return failure{errc::draining, "the engine is ending and loads no more models"};
-  if (auto valid = validate(configure{false, m.num_workers, m.split_size}); !valid) return valid.error();
-  if (auto valid = validate(m.coalescing); !valid) return valid.error();
-  auto programs = make_program_set(m.model, m.dim, m.pad_values);
-  if (!programs) return programs.error();
-  auto cores = m.cores;
-  if (cores.empty()) {
-    cores.resize(s.cores.size());
-    std::iota(cores.begin(), cores.end(), std::size_t{0});
-  }
-  std::set<std::size_t> seen;
-  for (auto core : cores) {
-    if (core >= s.cores.size())
-      return failure{errc::invalid_device_id,
-                     fmt::format("there is no core nc:{}: {} are visible", core, s.cores.size())};
-    if (!seen.insert(core).second)
-      return failure{errc::invalid_device_id, fmt::format("core nc:{} is named twice: give each core once", core)};
-    auto limit = s.config.core_memory_bytes;
-    auto needed = s.cores[core].models.contains(m.model.id()) ? 0 : m.model.weight_bytes();
+/// Sentence if a deployment cannot be made on this engine now.
+expected<void> check_room(const supervisor_state& s, const deployment& d) {
+  auto limit = s.config.core_memory_bytes;
+  if (!limit) return {};
+  for (auto core : d.cores) {
+    auto needed = s.cores[core].models.contains(d.model.id()) ? 0 : d.model.weight_bytes();
     auto used = bytes_on(s, core);
-    if (limit && used + needed > *limit)
+    if (used + needed > *limit)
       return failure{
           errc::core_memory_exceeded,
           fmt::format("the model needs {} bytes on core nc:{}, where {} of {} are in use: unload another model or "
                       "raise core_memory_bytes",
                       needed, core, used, *limit)};
   }
-  return std::make_shared<const deployment>(
-      deployment{next_deployment_id(), m.model, std::move(*programs), std::move(cores), m.coalescing});
+  return {};
+}
+
+expected<std::shared_ptr<const deployment>> target_of(const supervisor_state& s, const deploy& m) {
+  if (s.ending) return failure{errc::draining, "the engine is ending and loads no more models"};
+  auto made = m.target ? expected<std::shared_ptr<const deployment>>{m.target} : make_deployment(m, s.cores.size());
+  if (!made) return made.error();
+  if (auto fits = check_room(s, **made); !fits) return fits.error();
+  return made;
 }
 
 void forget_model(supervisor_pointer self, std::uint64_t model_id) {
   auto& s = self->state;
   auto found = s.models.find(model_id);
   if (found == s.models.end() || --found->second.deployments > 0) return;
-  for (auto& c : s.cores) {
+  s.models.erase(found);
+  for (std::size_t i = 0; i < s.cores.size(); ++i) {
+    auto& c = s.cores[i];
     c.loaded.erase(model_id);
     if (c.models.erase(model_id) > 0 && c.handle) self->send(c.handle, unload_model{model_id});
+    if (std::erase_if(c.awaited, [model_id](const auto& load) { return load.second == model_id; }) > 0)
+      announce_if_ready(self, i);
   }
-  s.models.erase(found);
 }
 
 void add_warnings(const deployment& d, const deploy& m) {
@@ -96,28 +99,48 @@ void warn_of_vectors(const deployment& d, const deploy& m) {
                       d.model.outputs()[i].name));
 }
 
-/// All cores have answered: makes the coordinator, or fails.
-void complete(supervisor_pointer self, std::uint64_t id) {
+/// Lets requests in: tells the batcher, and makes the coordinator.
+coordinator_actor add_coordinator(supervisor_pointer self, const operation& op) {
   auto& s = self->state;
-  auto node = s.operations.extract(id);
-  auto& op = node.mapped();
-  if (op.error.code != errc::ok) {
-    forget_model(self, op.target->model.id());
-    answer(op, {{}, nullptr, op.error});
-    return;
-  }
   const auto& m = op.wanted;
   const auto& d = op.target;
   add_warnings(*d, m);
   warn_of_vectors(*d, m);
-  self->send(s.batcher, add_deployment{d, m.num_workers, s.models.at(d->model.id()).seconds});
+  self->send(s.batcher, add_deployment{d, m.num_workers, s.models.at(d->model.id()).seconds,
+                                       {op.awaited.begin(), op.awaited.end()}});
   s.deployments.emplace(d->id, d);
   bool dynamic = m.dynamic_batching && d->rule().is_batch_dim && d->model.not_eligible().empty();
   auto coordinator = spawn_coordinator(*self, {d, s.config.gate, m.warnings, s.batcher, supervisor_actor{self}, dynamic,
                                                m.num_workers, m.split_size});
   self->monitor(coordinator);
   s.coordinators.emplace(coordinator.address(), d->id);
-  answer(op, {coordinator, d, {}});
+  return coordinator;
+}
+
+void tell_progress(const supervisor_state& s, const operation& op, coordinator_actor coordinator) {
+  auto model_id = op.target->model.id();
+  auto has_it = [&](auto core) { return s.cores[core].loaded.contains(model_id); };
+  const auto& cores = op.target->cores;
+  auto ready = static_cast<std::size_t>(std::count_if(cores.begin(), cores.end(), has_it));
+  op.wanted.progress({std::move(coordinator), ready, cores.size()});
+}
+
+/// All cores have answered.
+void complete(supervisor_pointer self, std::uint64_t id) {
+  auto& s = self->state;
+  auto node = s.operations.extract(id);
+  auto& op = node.mapped();
+  if (op.error.code == errc::ok) {
+    answer(op, {op.open() ? coordinator_of(s, *op.target) : add_coordinator(self, op), op.target, {}});
+    return;
+  }
+  if (op.open()) {
+    s.deployments.erase(op.target->id);
+    // Before the cores are told to let the model go: the batcher has failed what they cannot run then.
+    self->send(s.batcher, deployment_failed{op.target->id, op.error});
+  }
+  forget_model(self, op.target->model.id());
+  answer(op, {{}, nullptr, op.error});
 }
 
 }  // namespace
@@ -128,16 +151,38 @@ void supervisor_state::fail_operations(const failure& f) {
   for (auto& [id, op] : all) answer(op, {{}, nullptr, f});
 }
 
+expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted, std::size_t core_count) {
+  if (auto valid = validate(configure{false, wanted.num_workers, wanted.split_size}); !valid) return valid.error();
+  if (auto valid = validate(wanted.coalescing); !valid) return valid.error();
+  auto programs = make_program_set(wanted.model, wanted.dim, wanted.pad_values);
+  if (!programs) return programs.error();
+  auto cores = wanted.cores;
+  if (cores.empty()) {
+    cores.resize(core_count);
+    std::iota(cores.begin(), cores.end(), std::size_t{0});
+  }
+  std::set<std::size_t> seen;
+  for (auto core : cores) {
+    if (core >= core_count)
+      return failure{errc::invalid_device_id,
+                     fmt::format("there is no core nc:{}: {} are visible", core, core_count)};
+    if (!seen.insert(core).second)
+      return failure{errc::invalid_device_id, fmt::format("core nc:{} is named twice: give each core once", core)};
+  }
+  return std::make_shared<const deployment>(
+      deployment{next_deployment_id(), wanted.model, std::move(*programs), std::move(cores), wanted.coalescing});
+}
+
 caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
   auto& s = self->state;
   operation op{m, nullptr, self->make_response_promise<deployed>(), {}, {}};
   auto promise = op.promise;
-  auto made = make_deployment(s, m);
-  if (!made) {
-    answer(op, {{}, nullptr, made.error()});
+  auto target = target_of(s, m);
+  if (!target) {
+    answer(op, {{}, nullptr, target.error()});
     return promise;
   }
-  op.target = *made;
+  op.target = *target;
   auto id = ++s.last_operation;
   auto model_id = m.model.id();
   ++s.models.try_emplace(model_id, model_entry{m.model, 0, {}}).first->second.deployments;
@@ -150,6 +195,7 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
     op.awaited.insert(core);
     self->send(c.handle, load_model{m.model, id});
   }
+  if (op.open()) tell_progress(s, op, add_coordinator(self, op));
   bool ready = op.awaited.empty();
   s.operations.emplace(id, std::move(op));
   if (ready) complete(self, id);
@@ -159,23 +205,31 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
 void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
   auto& s = self->state;
   auto& c = s.cores[m.core];
-  if (auto model = s.models.find(m.report.model_id); model != s.models.end() && m.report.error.code == errc::ok) {
-    model->second.seconds = m.report.seconds;
-    if (c.models.contains(m.report.model_id)) c.loaded.insert(m.report.model_id);
+  auto found = s.operations.find(m.operation);
+  bool after_restart = c.awaited.erase(m.operation) > 0;
+  if (!after_restart && found == s.operations.end()) return;  // it is wanted no more
+  bool ok = m.report.error.code == errc::ok;
+  if (ok) {
+    s.models.at(m.report.model_id).seconds = m.report.seconds;
+    c.loaded.insert(m.report.model_id);
   }
-  if (c.awaited.erase(m.operation) > 0) {
+  if (after_restart) {
     // A core without a model that belongs on it would fail that model's requests: it is started once more.
-    if (m.report.error.code != errc::ok)
-      self->send_exit(c.handle, caf::make_error(caf::sec::runtime_error, m.report.error.text));
-    else
+    if (ok)
       announce_if_ready(self, m.core);
+    else
+      self->send_exit(c.handle, caf::make_error(caf::sec::runtime_error, m.report.error.text));
     return;
   }
-  auto found = s.operations.find(m.operation);
-  if (found == s.operations.end()) return;
-  if (m.report.error.code != errc::ok) found->second.error = m.report.error;
-  found->second.awaited.erase(m.core);
-  if (found->second.awaited.empty()) complete(self, m.operation);
+  auto& op = found->second;
+  op.awaited.erase(m.core);
+  if (!ok)
+    op.error = m.report.error;
+  else if (op.open()) {
+    self->send(s.batcher, model_on_core{op.target, m.core, m.report.seconds});
+    tell_progress(s, op, coordinator_of(s, *op.target));
+  }
+  if (op.awaited.empty()) complete(self, m.operation);
 }
 
 void on_deployment_removed(supervisor_pointer self, const deployment_removed& m) {
@@ -184,6 +238,12 @@ void on_deployment_removed(supervisor_pointer self, const deployment_removed& m)
   if (found == s.deployments.end()) return;
   auto model_id = found->second->model.id();
   s.deployments.erase(found);
+  auto is_its = [&m](const auto& entry) { return entry.second.target->id == m.id; };
+  if (auto op = std::find_if(s.operations.begin(), s.operations.end(), is_its); op != s.operations.end()) {
+    auto node = s.operations.extract(op);
+    answer(node.mapped(),
+           {{}, nullptr, {errc::cancelled, "nobody held the deployment any more before its model was loaded"}});
+  }
   forget_model(self, model_id);
 }
 
@@ -192,7 +252,7 @@ void load_all(supervisor_pointer self, std::size_t index) {
   auto& c = s.cores[index];
   for (auto id : c.models) {
     auto operation = ++s.last_operation;
-    c.awaited.insert(operation);
+    c.awaited.emplace(operation, id);
     self->send(c.handle, load_model{s.models.at(id).model, operation});
   }
 }

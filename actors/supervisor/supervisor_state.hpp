@@ -17,8 +17,8 @@ struct core_entry {
   std::uint64_t restart_count = 0;
   std::string last_reason;  ///< of its deaths
   bool death_told = false;  ///< whether the last one was
-  /// Loads that it must answer before the batcher may use it; only after a restart.
-  std::set<std::uint64_t> awaited;
+  /// Loads that it must answer before the batcher may use it, and the model of each; only after a restart.
+  std::map<std::uint64_t, std::uint64_t> awaited;
   bool announced = false;
   /// The models that belong on it, by id, and those of them that it has loaded.
   std::set<std::uint64_t> models;
@@ -39,6 +39,8 @@ struct operation {
   caf::typed_response_promise<deployed> promise;
   std::set<std::size_t> awaited;  ///< cores that have not answered
   failure error;
+  /// Who has asked for progress has its coordinator before the model is loaded.
+  bool open() const { return static_cast<bool>(wanted.progress); }
 };
 
 struct supervisor_state {

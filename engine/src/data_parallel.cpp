@@ -1,6 +1,8 @@
 #include <ganglion/engine/async_infer.hpp>
 
+#include "coordinator_line.hpp"
 #include "engine_state.hpp"
+#include "readiness.hpp"
 
 #include <ganglion/actors/coordinator/coordinator.hpp>
 
@@ -18,7 +20,8 @@ struct data_parallel::impl {
   std::shared_ptr<engine::state> host;
   std::shared_ptr<warning_log> warnings;
   std::shared_ptr<const deployment> target;
-  coordinator_actor coordinator;
+  std::shared_ptr<coordinator_line> line = std::make_shared<coordinator_line>();
+  std::shared_ptr<readiness> ready;
 
   mutable std::mutex mutex;  // guards the settings as the coordinator was told them
   bool dynamic_batching = true;
@@ -27,21 +30,42 @@ struct data_parallel::impl {
 
   void tell(const configure& settings) {
     if (auto valid = validate(settings); !valid) throw error(valid.error());
-    caf::anon_send(coordinator, settings);
+    line->send(settings);
   }
+
+  ~impl() { line->close(); }
 };
 
 namespace {
 
-deployed deploy_on(const supervisor_actor& supervisor, deploy wanted) {
-  auto promise = std::make_shared<std::promise<deployed>>();
-  auto answer = promise->get_future();
-  wanted.reply = [promise](const deployed& d) { promise->set_value(d); };
-  promise.reset();
-  caf::anon_send(supervisor, std::move(wanted));
-  auto result = wait_for_answer(std::move(answer));
-  if (!result.ok()) throw error(result.error);
-  return result;
+/// Brings what the supervisor says of a deployment to its data_parallel: `draining` at the latest where it ended
+/// without a word.
+class loading_report {
+ public:
+  loading_report(std::shared_ptr<coordinator_line> line, std::shared_ptr<readiness> ready)
+      : line_(std::move(line)), ready_(std::move(ready)) {}
+  ~loading_report() { settle({errc::draining, "the engine has ended: make another one"}); }
+  loading_report(const loading_report&) = delete;
+  loading_report& operator=(const loading_report&) = delete;
+
+  void came(const deployment_progress& p) {
+    line_->open(p.coordinator);
+    ready_->came(p.cores_ready);
+  }
+  void settle(const failure& result) {
+    if (result.code != errc::ok) line_->fail(result);
+    ready_->settle(result);
+  }
+
+ private:
+  std::shared_ptr<coordinator_line> line_;
+  std::shared_ptr<readiness> ready_;
+};
+
+template <class T>
+T value_or_throw(expected<T>&& e) {
+  if (!e) throw error(e.error());
+  return std::move(*e);
 }
 
 /// A promise that is kept by a response: with the outputs alone, or with all of it. Copyable, as a sink must be.
@@ -71,25 +95,50 @@ using cancellation = std::stop_callback<std::function<void()>>;
 data_parallel::data_parallel(compiled_model model, data_parallel_options options)
     : data_parallel(engine::process_default(), std::move(model), std::move(options)) {}
 
-data_parallel::data_parallel(engine& on, compiled_model model, data_parallel_options options)
-    : impl_(std::make_unique<impl>()) {
+data_parallel::data_parallel(engine& on, compiled_model model, data_parallel_options options) {
   refuse_engine_thread("data_parallel()");
-  auto cores = resolve_device_ids(options.device_ids, on.core_count());
-  if (!cores) throw error(cores.error());
-  impl_->host = on.state_;
-  impl_->warnings = std::make_shared<warning_log>(
-      [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
-  deploy wanted{std::move(model),    std::move(*cores),  options.dim,
-                options.dynamic_batching, options.num_workers, options.split_size,
-                {options.max_queue_delay, options.ageing, options.deterministic}, options.pad_values, impl_->warnings, {}};
-  auto made = deploy_on(on.state_->supervisor, std::move(wanted));
-  impl_->coordinator = made.coordinator;
-  impl_->target = made.target;
-  impl_->dynamic_batching = options.dynamic_batching && made.target->rule().is_batch_dim &&
-                            made.target->model.not_eligible().empty();
-  impl_->num_workers = options.num_workers;
-  impl_->split_size = options.split_size;
+  *this = begin_loading(on, std::move(model), std::move(options));
+  ready().get();
 }
+
+data_parallel::data_parallel(std::unique_ptr<impl> made) : impl_(std::move(made)) {}
+
+data_parallel data_parallel::begin_loading(compiled_model model, data_parallel_options options) {
+  return begin_loading(engine::process_default(), std::move(model), std::move(options));
+}
+
+data_parallel data_parallel::begin_loading(engine& on, compiled_model model, data_parallel_options options) {
+  auto made = std::make_unique<impl>();
+  made->host = on.state_;
+  made->warnings = std::make_shared<warning_log>(
+      [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
+  deploy wanted{std::move(model)};
+  wanted.cores = value_or_throw(resolve_device_ids(options.device_ids, on.core_count()));
+  wanted.dim = options.dim;
+  wanted.dynamic_batching = options.dynamic_batching;
+  wanted.num_workers = made->num_workers = options.num_workers;
+  wanted.split_size = made->split_size = options.split_size;
+  wanted.coalescing = {options.max_queue_delay, options.ageing, options.deterministic};
+  wanted.pad_values = options.pad_values;
+  wanted.warnings = made->warnings;
+  made->target = wanted.target = value_or_throw(make_deployment(wanted, on.core_count()));
+  made->dynamic_batching = options.dynamic_batching && made->target->rule().is_batch_dim &&
+                           made->target->model.not_eligible().empty();
+  made->ready = std::make_shared<readiness>(made->target->cores.size());
+  auto report = std::make_shared<loading_report>(made->line, made->ready);
+  wanted.progress = [report](const deployment_progress& p) { report->came(p); };
+  wanted.reply = [report](const deployed& d) { report->settle(d.error); };
+  caf::anon_send(on.state_->supervisor, std::move(wanted));
+  return data_parallel{std::move(made)};
+}
+
+std::shared_future<void> data_parallel::ready() const { return impl_->ready->future(); }
+
+void data_parallel::when_ready(std::function<void(failure&&)> done, std::stop_token stop) const {
+  impl_->ready->when_known(std::move(done), stop);
+}
+
+loading_progress data_parallel::progress() const { return impl_->ready->progress(); }
 
 data_parallel::~data_parallel() = default;
 data_parallel::data_parallel(data_parallel&&) noexcept = default;
@@ -129,7 +178,7 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
     auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, done,
                                std::move(options));
     if (!made) return refuse(made.error());
-    caf::anon_send(impl_->coordinator, submission{std::move(*made)});
+    impl_->line->send(submission{std::move(*made)});
     return;
   }
   auto cancels = std::make_shared<std::optional<cancellation>>();
@@ -140,14 +189,13 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
   auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, sink,
                              std::move(options));
   if (!made) return refuse(made.error());
-  cancels->emplace(stop, [coordinator = caf::actor_cast<caf::weak_actor_ptr>(impl_->coordinator),
-                          weak = std::weak_ptr<request>(*made)] {
+  cancels->emplace(stop, [way = std::weak_ptr<coordinator_line>(impl_->line), weak = std::weak_ptr<request>(*made)] {
     if (auto r = weak.lock()) {
       r->mark_cancelled();
-      tell(coordinator, withdraw{r->id(), cancelled_by_caller(), {}});
+      if (auto line = way.lock()) line->withdraw(r->id(), cancelled_by_caller());
     }
   });
-  caf::anon_send(impl_->coordinator, submission{std::move(*made)});
+  impl_->line->send(submission{std::move(*made)});
 }
 
 std::function<void(std::function<void()>)> data_parallel::poster() const {

@@ -101,9 +101,10 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
     made.cast = cast_of(subject, text);
   }
   if (manifest_text && made.programs.size() != signatures.size())
-    throw load_error(subject, fmt::format("has {} programs in its manifest, but {} signatures: it was changed or damaged "
-                                          "after it was traced; trace it again",
-                                          made.programs.size(), signatures.size()));
+    throw load_error(subject,
+                     fmt::format("has {} programs in its manifest, but {} signatures: it was changed or damaged "
+                                 "after it was traced; trace it again",
+                                 made.programs.size(), signatures.size()));
   made.programs.resize(signatures.size());
   program_builder builder{module, made.cast};
   std::vector<compiled_program> programs;

@@ -103,9 +103,10 @@ expected<void> add_padding(program_set& set, const compiled_model& model, std::v
   const auto& inputs = model.inputs();
   if (values.size() == 1) values.resize(inputs.size(), values.front());
   if (values.size() != inputs.size())
-    return bad_padding(fmt::format("{} pad_values are given, but the model has {} tensor inputs: give one for all of them, "
-                                   "or one for each",
-                                   values.size(), inputs.size()));
+    return bad_padding(
+        fmt::format("{} pad_values are given, but the model has {} tensor inputs: give one for all of them, "
+                    "or one for each",
+                    values.size(), inputs.size()));
   if (!set.rule().is_batch_dim)
     return bad_padding(fmt::format("pad_values are given, but dim is {}: only what is scattered along dim 0 is padded",
                                    set.rule().dim));
@@ -163,8 +164,9 @@ failure fits_none(const compiled_model& model, const program_set& set, const std
     where.push_back(fmt::format("dim {} of input {}", v.where.axis, model.inputs()[v.where.tensor].name));
   const auto advice = set.pad_values.empty() ? "send one of these, or set pad_values to have shorter ones padded"
                                              : "send no more than the largest of these";
-  return {errc::shape_mismatch, fmt::format("the request has {} along {}, but the model was compiled for {}: {}",
-                                            fmt::join(lengths, " x "), fmt::join(where, ", "), lengths_text(set), advice)};
+  return {errc::shape_mismatch,
+          fmt::format("the request has {} along {}, but the model was compiled for {}: {}", fmt::join(lengths, " x "),
+                      fmt::join(where, ", "), lengths_text(set), advice)};
 }
 
 expected<void> check_ties(const compiled_model& model, const program_set& set,
@@ -172,11 +174,12 @@ expected<void> check_ties(const compiled_model& model, const program_set& set,
   for (std::size_t i = 0; i < lengths.size(); ++i)
     if (auto first = set.varying[i].same_as; lengths[i] != lengths[first]) {
       const auto a = set.varying[first].where, b = set.varying[i].where;
-      return failure{errc::shape_mismatch,
-                     fmt::format("dim {} of input {} is {}, but dim {} of input {} is {}: they are equal in every program, "
-                                 "so give equal ones",
-                                 a.axis, model.inputs()[a.tensor].name, lengths[first], b.axis,
-                                 model.inputs()[b.tensor].name, lengths[i])};
+      return failure{
+          errc::shape_mismatch,
+          fmt::format("dim {} of input {} is {}, but dim {} of input {} is {}: they are equal in every program, "
+                      "so give equal ones",
+                      a.axis, model.inputs()[a.tensor].name, lengths[first], b.axis, model.inputs()[b.tensor].name,
+                      lengths[i])};
     }
   return {};
 }
@@ -257,8 +260,8 @@ expected<void> check_beside(const signature& one, const signature& other) {
     for (std::size_t i = 0; i < ours->size(); ++i) {
       const auto &a = (*ours)[i], &b = (*theirs)[i];
       if (a.dtype != b.dtype || a.shape.size() != b.shape.size())
-        return refuse(fmt::format("{} is {} for one example and {} for another: examples may differ in sizes only", a.name,
-                                  to_string(a), to_string(b)));
+        return refuse(fmt::format("{} is {} for one example and {} for another: examples may differ in sizes only",
+                                  a.name, to_string(a), to_string(b)));
       differ = differ || (ours == &one.inputs && a.shape != b.shape);
     }
   if (!differ)

@@ -31,27 +31,32 @@ c10::IValue replica::run(const std::vector<c10::IValue>& leaves, std::size_t pro
 }
 
 double replica::warm_up(std::size_t program) {
-  // The executor profiles the first run, compiles in the second, and may do so once more.
-  constexpr int runs = 4;
-  using clock = std::chrono::steady_clock;
-  const auto leaves = made_leaves(model_.signature(program), 1);
-  std::chrono::duration<double> seconds{};
-  for (int i = 0; i < runs; ++i) {
-    const auto begin = clock::now();
-    try {
-      run(leaves, program);
-    } catch (const std::exception&) {
-      break;
-    }
-    seconds = clock::now() - begin;
+  warm_up_runs runs{*this, program};
+  while (runs.step()) {
   }
-  return seconds.count();
+  return runs.seconds();
 }
 
 std::vector<const void*> replica::weight_storages() const {
   std::set<const void*> all;
   for (auto& program : impl_->programs) all.merge(program.weight_storages());
   return {all.begin(), all.end()};
+}
+
+// The executor profiles the first run, compiles in the second, and may do so once more.
+warm_up_runs::warm_up_runs(replica& of, std::size_t program)
+    : of_(of), program_(program), leaves_(made_leaves(of.model().signature(program), 1)), left_(4) {}
+
+bool warm_up_runs::step() {
+  using clock = std::chrono::steady_clock;
+  const auto begin = clock::now();
+  try {
+    of_.run(leaves_, program_);
+  } catch (const std::exception&) {
+    return false;
+  }
+  seconds_ = std::chrono::duration<double>(clock::now() - begin).count();
+  return --left_ > 0;
 }
 
 }  // namespace ganglion

@@ -236,6 +236,7 @@ TEST_CASE("core: whatever keeps its lane from being made, it dies with a sentenc
   };
   using made = std::unique_ptr<lane>;
   EXPECT(contains(reason([](auto&, auto) -> made { throw std::runtime_error("no thread"); }), "made: no thread"));
-  EXPECT(contains(reason([](auto&, auto) -> made { throw 7; }), "made: make_lane threw something that is no exception"));
+  EXPECT(
+      contains(reason([](auto&, auto) -> made { throw 7; }), "made: make_lane threw something that is no exception"));
   EXPECT(contains(reason([](auto&, auto) -> made { return nullptr; }), "made: make_lane returned null"));
 }

@@ -26,6 +26,26 @@ TEST_CASE("engine's end: a supervisor that is told to quit takes everybody with 
   EXPECT_FALSE(f.lanes.of(1).alive);
 }
 
+TEST_CASE(
+    "engine's end: coordinators go, then the batcher, which answers what is left, then cores, then the supervisor") {
+  supervisor_fixture f;
+  auto d = f.deploy_model();
+  std::vector<std::string> order;
+  auto note = [&f, &order](const std::string& what) {
+    order.push_back(what + (f.lanes.of(0).alive && f.lanes.of(1).alive ? " before the cores" : " after the cores"));
+  };
+  d.coordinator->attach_functor([&note] { note("coordinator"); });
+  f.subject->attach_functor([&note] { note("supervisor"); });
+  auto waits = request::admit(request::next_id(), d.target, {{numbered_rows(40)}, 40}, f.gate, [&note](response&& r) {
+                 note("batcher: " + std::string{to_string(r.error.code)});
+               }).value();
+  caf::anon_send(d.coordinator, submission{std::move(waits)});
+  f.system.run();
+  f.system.end(f.subject);
+  EXPECT(order == std::vector<std::string>{"coordinator before the cores", "batcher: draining before the cores",
+                                           "supervisor after the cores"});
+}
+
 TEST_CASE("engine's end: requests that wait and run are answered with draining, by message and by sink") {
   supervisor_fixture f;
   auto d = f.deploy_model();

@@ -166,7 +166,8 @@ TEST_CASE("programs: shorter rows go padded into the bucket's executions, beside
   auto blocks = f.send(at::zeros({4, 8}));
   auto more = f.send(at::zeros({4, 8}));
   REQUIRE(f.pump() == 2);
-  auto shorter = f.send(at::full({1, 5}, 5.f)), longer = f.send(at::full({2, 8}, 8.f)), shortest = f.send(at::full({1, 3}, 3.f));
+  auto shorter = f.send(at::full({1, 5}, 5.f)), longer = f.send(at::full({2, 8}, 8.f)),
+       shortest = f.send(at::full({1, 3}, 3.f));
   f.finish(0);
   f.pump();
   REQUIRE(f.held[0].size() == 2);

@@ -107,7 +107,8 @@ class world {
     r.rows = rows;
     r.begun.assign(static_cast<std::size_t>(rows), 0);
     auto is_fixed = [&](std::int64_t size) { return rows == size * static_cast<std::int64_t>(target->cores.size()); };
-    if (!dynamic && std::none_of(sizes.begin(), sizes.end(), is_fixed)) r.may_fail_with.insert(errc::batch_size_mismatch);
+    if (!dynamic && std::none_of(sizes.begin(), sizes.end(), is_fixed))
+      r.may_fail_with.insert(errc::batch_size_mismatch);
     if (all_lost(id)) r.may_fail_with.insert(errc::core_lost);
     r.sent.value->plan(dynamic, split);
     auto number = r.sent.value->id();

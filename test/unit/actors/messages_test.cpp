@@ -229,9 +229,10 @@ constexpr bool may_leave = ((!caf::allowed_unsafe_message_type<Ts>::value && has
 
 TEST_CASE("messages that hold pointers are local only, and the others are not") {
   static_assert(
-      local_only<submission, configure, answered, batcher_tick, add_deployment, remove_deployment, limit_workers,
-                 enqueue, withdraw, core_down, executions_done, load_model, unload_model, start_execution, lane_loaded,
-                 lane_finished, lane_lost, model_loaded, deployment_removed, restart_core>);
+      local_only<submission, configure, answered, batcher_tick, add_deployment, model_on_core, deployment_failed,
+                 remove_deployment, limit_workers, enqueue, withdraw, core_down, executions_done, load_model,
+                 unload_model, start_execution, lane_loaded, lane_finished, lane_lost, model_loaded, deployment_removed,
+                 restart_core>);
   static_assert(local_only<core_up, deploy, deployed, status_for, drain_ended>);
   static_assert(may_leave<value_message, failure, model_reference, infer_request, infer_response, cancel, status_query,
                           core_status, status, drain, drained>);

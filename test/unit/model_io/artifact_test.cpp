@@ -124,7 +124,8 @@ TEST_CASE("a model of several programs loads again with all of them, their recip
   EXPECT(loaded.content_hash() == model.content_hash());
   EXPECT(loaded.weight_bytes() == model.weight_bytes());
   const auto x = at::rand({16, 4});
-  EXPECT(at::allclose(loaded.make_replica().run({x}, 2).toTensor(), modules::linear().forward({x}).toTensor(), 1e-4, 1e-5));
+  EXPECT(at::allclose(loaded.make_replica().run({x}, 2).toTensor(), modules::linear().forward({x}).toTensor(), 1e-4,
+                      1e-5));
 }
 
 TEST_CASE("an artifact that was saved again by plain TorchScript keeps all that was found out") {

@@ -89,9 +89,10 @@ TEST_CASE("program set: without pad values a request that fits no bucket is refu
   const auto set = make_program_set(masked_model(), 0).value();
   const auto f = match_inputs(masked_model(), set, masked_example(5, 6)).error();
   EXPECT(f.code == errc::shape_mismatch);
-  EXPECT(f.text ==
-         "the request has 6 x 6 along dim 1 of input x, dim 1 of input mask, but the model was compiled for 8 x 8, 4 x 4, "
-         "16 x 16: send one of these, or set pad_values to have shorter ones padded");
+  EXPECT(
+      f.text ==
+      "the request has 6 x 6 along dim 1 of input x, dim 1 of input mask, but the model was compiled for 8 x 8, 4 x 4, "
+      "16 x 16: send one of these, or set pad_values to have shorter ones padded");
 }
 
 TEST_CASE("program set: with pad values a request goes to the smallest bucket that holds it, and is trimmed") {
@@ -137,7 +138,8 @@ TEST_CASE("program set: pad values that cannot be used are refused, one sentence
     return made.error().text;
   };
   EXPECT(contains(refusal(masked_model(), 0, {0, 0, 0}), "3 pad_values are given, but the model has 2 tensor inputs"));
-  EXPECT(contains(refusal(masked_model(), 0, {0, 0.5}), "the pad value 0.5 of input mask is no value of its dtype i64"));
+  EXPECT(
+      contains(refusal(masked_model(), 0, {0, 0.5}), "the pad value 0.5 of input mask is no value of its dtype i64"));
   const auto wide = traced(modules::plus_one(), {{at::rand({2, 4, 8})}, {at::rand({2, 4, 6})}});
   EXPECT(contains(refusal(wide, 1, {0}), "dim is 1"));
   EXPECT(contains(refusal(plus_one_model(), 0, {0}), "all programs of the model take the same sizes"));

@@ -25,17 +25,15 @@ boost::asio::any_io_executor completion_executor(const data_parallel& of);
 
 namespace detail {
 
-using inference_signature = void(std::exception_ptr, response);
-
-/// An inference on its way to a handler of Asio's.
-template <class Handler>
-struct asio_inference {
+/// An operation on its way to a handler of Asio's, and what it comes to: a response, or a failure alone.
+template <class Handler, class Result>
+struct asio_operation {
   using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
   using work_type = std::decay_t<decltype(boost::asio::prefer(
       std::declval<executor_type>(), boost::asio::execution::outstanding_work.tracked))>;
   using slot_type = boost::asio::associated_cancellation_slot_t<Handler>;
 
-  asio_inference(Handler h, const executor_type& executor)
+  asio_operation(Handler h, const executor_type& executor)
       : handler(std::move(h)),
         work(boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)),
         slot(boost::asio::get_associated_cancellation_slot(handler)) {}
@@ -44,13 +42,28 @@ struct asio_inference {
   work_type work;
   slot_type slot;
   std::stop_source source;
-  /// The stop token of the request's options, where both ways to cancel are used.
+  /// The stop token that the caller gave, where both ways to cancel are used.
   std::optional<std::stop_callback<std::function<void()>>> other;
-  response result;
+  Result result;
 };
 
+inline std::exception_ptr exception_of(const failure& f) {
+  return f.code == errc::ok ? std::exception_ptr{} : std::make_exception_ptr(error(f));
+}
+
 template <class Handler>
-void complete(std::shared_ptr<asio_inference<Handler>> op) {
+void call(Handler&& handler, response&& result) {
+  auto failed = exception_of(result.error);
+  std::move(handler)(std::move(failed), std::move(result));
+}
+
+template <class Handler>
+void call(Handler&& handler, failure&& result) {
+  std::move(handler)(exception_of(result));
+}
+
+template <class Handler, class Result>
+void complete(std::shared_ptr<asio_operation<Handler, Result>> op) {
   auto executor = op->work;
   auto allocator = boost::asio::get_associated_allocator(op->handler);
   boost::asio::post(executor, boost::asio::bind_allocator(allocator, [op = std::move(op)]() mutable {
@@ -60,26 +73,25 @@ void complete(std::shared_ptr<asio_inference<Handler>> op) {
                       auto result = std::move(op->result);
                       auto work = std::move(op->work);
                       op.reset();  // its memory is the handler's to use again
-                      std::exception_ptr failed;
-                      if (!result.ok()) failed = std::make_exception_ptr(error(result.error));
-                      std::move(handler)(std::move(failed), std::move(result));
+                      call(std::move(handler), std::move(result));
                     }));
 }
 
-template <class Handler>
-void launch(data_parallel& on, Handler handler, std::vector<c10::IValue> inputs, request_options options) {
+/// Calls `begin` with the stop token to heed, and with what to call with the result.
+template <class Result, class Handler, class Begin>
+void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begin begin) {
   auto executor = boost::asio::get_associated_executor(handler, completion_executor(on));
   auto allocator = boost::asio::get_associated_allocator(handler);
-  auto op = std::allocate_shared<asio_inference<Handler>>(allocator, std::move(handler), executor);
+  auto op = std::allocate_shared<asio_operation<Handler, Result>>(allocator, std::move(handler), executor);
   if (op->slot.is_connected()) {
     auto source = op->source;
     op->slot.assign([source](boost::asio::cancellation_type type) mutable {
       if (type != boost::asio::cancellation_type::none) source.request_stop();
     });
-    if (options.stop.stop_possible()) op->other.emplace(options.stop, [source]() mutable { source.request_stop(); });
-    options.stop = source.get_token();
+    if (stop.stop_possible()) op->other.emplace(stop, [source]() mutable { source.request_stop(); });
+    stop = source.get_token();
   }
-  on.start(std::move(inputs), std::move(options), [op](response&& result) {
+  begin(std::move(stop), [op](Result&& result) {
     op->result = std::move(result);
     complete(op);
   });
@@ -95,11 +107,27 @@ void launch(data_parallel& on, Handler handler, std::vector<c10::IValue> inputs,
 /// In a coroutine give inputs and options by name: g++ 12 destroys braced temporaries inside of `co_await` twice.
 template <class CompletionToken>
 auto data_parallel::async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token) {
-  return boost::asio::async_initiate<CompletionToken, detail::inference_signature>(
+  return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, response)>(
       [this](auto handler, std::vector<c10::IValue> given, request_options with) {
-        detail::launch(*this, std::move(handler), std::move(given), std::move(with));
+        detail::launch<response>(*this, std::move(handler), with.stop, [&](std::stop_token stop, auto done) {
+          with.stop = std::move(stop);
+          start(std::move(given), std::move(with), std::move(done));
+        });
       },
       token, std::move(inputs), std::move(options));
+}
+
+/// Completes when all cores have the model, or it could not be loaded; by the same rules as `async_infer`. Its
+/// cancellation slot ends the wait with `cancelled`, and not the loading.
+template <class CompletionToken>
+auto data_parallel::async_ready(CompletionToken&& token) const {
+  return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
+      [this](auto handler) {
+        detail::launch<failure>(*this, std::move(handler), {}, [this](std::stop_token stop, auto done) {
+          when_ready(std::move(done), std::move(stop));
+        });
+      },
+      token);
 }
 
 }  // namespace ganglion

@@ -14,6 +14,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,12 @@ struct data_parallel_options {
   std::vector<double> pad_values;
 };
 
+/// How far the loading of a data_parallel has come.
+struct loading_progress {
+  std::size_t cores_ready = 0;  ///< have the model, warm
+  std::size_t cores = 0;        ///< are to have it
+};
+
 class inference;
 
 /// A compiled model replicated on cores: scatters each batch along a dimension, runs the pieces on whichever core is
@@ -65,10 +72,33 @@ class data_parallel {
   /// (while warming), `core_lost`, `draining`. The first is on `engine::process_default()`, and throws what that does.
   explicit data_parallel(compiled_model model, data_parallel_options options = {});
   data_parallel(engine& on, compiled_model model, data_parallel_options options = {});
-  /// What was accepted is still answered.
+  /// The same without waiting: returns at once, from any thread. Throws what is wrong with the options or the model;
+  /// what only the cores can say (`core_memory_exceeded`, `forward_failed`, `core_lost`, `draining`) comes through
+  /// `ready`.
+  ///
+  /// Requests may be submitted at once. Accepted within the engine's limits as ever, they wait for the first core that
+  /// has the model; their deadlines and stop tokens count meanwhile, and where loading fails they are answered with
+  /// what `ready` says. Executions of other models go between the steps of loading, the longest of which is one
+  /// forward.
+  static data_parallel begin_loading(engine& on, compiled_model model, data_parallel_options options = {});
+  static data_parallel begin_loading(compiled_model model, data_parallel_options options = {});
+  /// What was accepted is still answered. Where nothing was, a loading under way ends with `cancelled`.
   ~data_parallel();
   data_parallel(data_parallel&&) noexcept;
   data_parallel& operator=(data_parallel&&) noexcept;
+
+  /// Becomes ready when all cores have the model (those that were down load it when they start again), or holds the
+  /// `ganglion::error` of why it could not be loaded. Always becomes ready, and may outlive this object.
+  std::shared_future<void> ready() const;
+  /// The same for any completion token of Boost.Asio, signature `void(std::exception_ptr)`; as often as wanted.
+  /// See <ganglion/engine/async_infer.hpp>, which defines it.
+  template <class CompletionToken>
+  auto async_ready(CompletionToken&& token) const;
+  /// What both are made of: calls `done` exactly once, with code `ok` or the failure, like `start` does; with
+  /// `cancelled` when the stop token says so before. Loading goes on then.
+  void when_ready(std::function<void(failure&&)> done, std::stop_token stop = {}) const;
+  /// Of this moment. Never blocks.
+  loading_progress progress() const;
 
   /// Runs forward(inputs...) data-parallel and waits for the answer.
   ///
@@ -133,6 +163,7 @@ class data_parallel {
   friend boost::asio::any_io_executor completion_executor(const data_parallel& of);
 
   struct impl;
+  explicit data_parallel(std::unique_ptr<impl> made);
   std::unique_ptr<impl> impl_;
 };
 

@@ -69,8 +69,8 @@ using core_query = std::function<expected<std::optional<pid_t>>(std::size_t glob
 ///
 /// Fails with `errc::invalid_argument` for text that is not of this form, a core past the host's last, one
 /// listed twice, a reversed range, more than `max_host_cores`, or threads_per_core of 0 or more
-/// than `max_threads_per_core`; with `errc::core_unavailable` where fewer than n cores are free (naming the holders) or none would be visible
-/// (a number that is 0, an empty value). The text quotes the variable and its value.
+/// than `max_threads_per_core`; with `errc::core_unavailable` where fewer than n cores are free (naming the holders)
+/// or none would be visible (a number that is 0, an empty value). The text quotes the variable and its value.
 expected<topology> resolve_topology(const topology_request& request, const core_query& query);
 
 }  // namespace ganglion

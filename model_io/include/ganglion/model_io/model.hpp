@@ -28,8 +28,8 @@ struct trace_options {
   /// Whether `trace` times the programs that are right and keeps the fastest; else it takes the frozen module.
   bool tune = true;
   /// Further examples, for each of which the model gets a program of its own: other batch sizes, of which the engine
-  /// picks the cheapest, or other sizes, such as lengths of a sequence, of which a request goes to the one that it fits.
-  /// Structure, dtypes and numbers of dimensions are those of the first example; no two have the same sizes. All
+  /// picks the cheapest, or other sizes, such as lengths of a sequence, of which a request goes to the one that it
+  /// fits. Structure, dtypes and numbers of dimensions are those of the first example; no two have the same sizes. All
   /// programs share the model's weights.
   std::vector<std::vector<c10::IValue>> more_examples;
 };
@@ -55,13 +55,15 @@ class compiled_model {
   const std::vector<tensor_spec>& outputs() const;
   /// What a program was compiled for. Precondition, here and below: program < program_count().
   const ganglion::signature& signature(std::size_t program = 0) const;
-  /// Empty where dynamic batching is possible on dim 0 (S10); else the reason why not, of the first program that has one.
+  /// Empty where dynamic batching is possible on dim 0 (S10); else the reason why not, of the first program that has
+  /// one.
   const std::string& not_eligible() const;
   /// How a program was made: `frozen`, `optimized` or, where neither matched the module, `as_is`; and `+bf16`.
   const std::string& recipe(std::size_t program = 0) const;
   /// What the maker should know of the model, one sentence each.
   const std::vector<std::string>& warnings() const;
-  /// What trace tried for a program: measured seconds and the largest deviation of each candidate, as JSON; `{}` without.
+  /// What trace tried for a program: measured seconds and the largest deviation of each candidate, as JSON; `{}`
+  /// without.
   const std::string& measurements(std::size_t program = 0) const;
   /// The hash of weights, code, signatures and auto_cast, in hex.
   const std::string& content_hash() const;
@@ -81,9 +83,9 @@ class compiled_model {
   std::shared_ptr<const state> state_;
 };
 
-/// Compiles a module for the example's exact shape (S18 of docs/semantics.md), and for those of `more_examples`. Works on
-/// a copy in eval mode. A program is used only after its outputs matched the module's on permuted, differently scaled
-/// rows.
+/// Compiles a module for the example's exact shape (S18 of docs/semantics.md), and for those of `more_examples`.
+/// Works on a copy in eval mode. A program is used only after its outputs matched the module's on permuted,
+/// differently scaled rows.
 /// Errors: `unsupported_model` (changes its own attributes, training wired into its graph, no tensor output, pipeline),
 /// `shape_mismatch` (the example does not fit forward's arguments), `forward_failed` (the module fails on the example),
 /// `invalid_argument` (an example that holds no tensor, or one with an empty dimension; examples that differ in more

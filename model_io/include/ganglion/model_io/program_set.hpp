@@ -63,8 +63,8 @@ expected<program_set> make_program_set(const compiled_model& model, std::int64_t
 expected<checked_inputs> match_inputs(const compiled_model& model, const program_set& set,
                                       const std::vector<c10::IValue>& inputs);
 
-/// The specs of the answer to such inputs: those of the bucket's program with as many rows, trimmed. Only for a set with
-/// `rule().is_batch_dim`.
+/// The specs of the answer to such inputs: those of the bucket's program with as many rows, trimmed. Only for a set
+/// with `rule().is_batch_dim`.
 std::vector<tensor_spec> answer_specs(const compiled_model& model, const program_set& set,
                                       const checked_inputs& inputs);
 

@@ -21,18 +21,38 @@ class replica {
   /// Throws what LibTorch throws.
   c10::IValue run(const std::vector<c10::IValue>& leaves, std::size_t program = 0);
 
-  /// Runs a program on made-up rows of its compiled shape until the executor has settled. Returns the seconds of the
-  /// last run. A model that refuses made-up values is no error: its first real rows warm it then.
+  /// All of `warm_up_runs` of a program at once. Returns the seconds of the last run.
   double warm_up(std::size_t program = 0);
 
-  /// What holds the weights of this replica's programs, as they run now, each place in memory once: equal pointers of two
-  /// replicas are shared memory. Operators that keep packed copies inside of an object of theirs are not seen.
+  /// What holds the weights of this replica's programs, as they run now, each place in memory once: equal pointers of
+  /// two replicas are shared memory. Operators that keep packed copies inside of an object of theirs are not seen.
   std::vector<const void*> weight_storages() const;
 
  private:
   struct impl;
   compiled_model model_;
   std::unique_ptr<impl> impl_;
+};
+
+/// The runs on made-up rows of its compiled shape that a program of a replica needs until its executor has settled.
+/// Each is a step of its own, so that other work can go between them. Used on the replica's thread, and gone before the
+/// replica.
+class warm_up_runs {
+ public:
+  explicit warm_up_runs(replica& of, std::size_t program = 0);
+
+  /// Runs forward once. Returns whether there is more to do. A model that refuses made-up values is no error, and the
+  /// end of it: its first real rows warm it then.
+  bool step();
+  /// What the last run took; 0 while there was none.
+  double seconds() const { return seconds_; }
+
+ private:
+  replica& of_;
+  std::size_t program_;
+  std::vector<c10::IValue> leaves_;
+  int left_;
+  double seconds_ = 0;
 };
 
 /// What a LibTorch exception says, in one line, without the stack of C++ symbols and the places in LibTorch's

@@ -25,8 +25,9 @@ struct assignment {
 /// where nothing of its deployment is in flight; none holds more than the compiled batch; the rows of a request are put
 /// into slots exactly once, in order; a chunk of several executions stays on one core; a deployment has at most its cap
 /// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
-/// seconds, and so do the buckets of one deployment; among the cores that accept, the one with the least work is taken; while a request that found the engine
-/// idle is alone, no core gets more than an even share of its executions (S12).
+/// seconds, and so do the buckets of one deployment; among the cores that accept, the one with the least work is
+/// taken; while a request that found the engine idle is alone, no core gets more than an even share of its executions
+/// (S12).
 class formation {
  public:
   struct limits {
@@ -37,7 +38,13 @@ class formation {
 
   explicit formation(limits l = {}) : limits_(l), cores_(l.credits) {}
 
-  void add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers);
+  /// `loading` are those of its cores that do not have its model yet: what is accepted waits for the first that does.
+  void add(std::shared_ptr<const deployment> d, std::optional<std::size_t> num_workers,
+           const std::vector<std::size_t>& loading = {});
+  /// One of those has the model.
+  void model_on_core(std::uint64_t deployment_id, std::size_t core);
+  /// The model could not be loaded: everything of the deployment fails, now and later.
+  void fail_deployment(std::uint64_t deployment_id, const failure& reason);
   /// Takes no more requests for the deployment; what was accepted still runs. Returns false where there is none.
   bool close(std::uint64_t deployment_id);
   /// Forgets the closed deployments of which nothing waits or runs any more, and names them.
@@ -51,9 +58,9 @@ class formation {
   /// With `returns` false the core counts as lost until a `core_up` of it: what no other core can run fails now.
   void core_down(std::size_t core, bool returns);
 
-  /// Queues a planned request, or refuses it: `draining` for an unknown deployment, `core_lost` when all its cores are
-  /// lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has passed or is expected to,
-  /// `queue_full` where it is expected to wait for longer than `max_queue_time`.
+  /// Queues a planned request, or refuses it: `draining` for an unknown deployment, the reason of one that failed,
+  /// `core_lost` when all its cores are lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has
+  /// passed or is expected to, `queue_full` where it is expected to wait for longer than `max_queue_time`.
   void enqueue(request_ptr r, clock::time_point now);
   /// Drops all rows of a request that are not committed, so that it is answered.
   void cancel(std::uint64_t request_id, failure f);
@@ -83,10 +90,15 @@ class formation {
   };
   struct deployment_state {
     std::shared_ptr<const deployment> target;
+    std::vector<std::size_t> cores;  // those of the target that have the model
     std::optional<std::size_t> num_workers;
     std::vector<bucket_state> buckets;
     std::size_t in_flight = 0;  // of all buckets
     bool closing = false;
+    std::optional<failure> failed;
+
+    /// Whether something waits in a bucket that a core could run: not while it waits for its model.
+    bool has_work(const bucket_state& b) const { return !b.queue.empty() && !cores.empty(); }
   };
   using deadlines = std::multimap<clock::time_point, std::uint64_t>;
   /// A request that is not known to be answered.

@@ -13,7 +13,7 @@ namespace ganglion {
 /// What a lane knows of a model once it is loaded.
 struct load_report {
   std::uint64_t model_id = 0;
-  failure error;
+  failure error;                ///< `forward_failed`, `cancelled`, or ok
   std::size_t bytes = 0;        ///< of the programs' weights
   std::vector<double> seconds;  ///< of the last warm-up execution of each program
 };
@@ -35,17 +35,19 @@ class lane_sink {
 /// What stands behind a core: a thread, later a device, another process or another host. Takes executions in order.
 /// All functions return at once and never throw; only the core's actor calls them.
 ///
-/// Destroying it gives the lane up: it starts nothing more, and what it runs at that moment ends by itself and touches
-/// nothing that is not its own.
+/// Destroying it gives the lane up: it starts nothing more, and what it runs at that moment, a step of a load included,
+/// ends by itself and touches nothing that is not its own.
 class lane {
  public:
   virtual ~lane() = default;
   /// The number of executions that were started and not yet reported.
   virtual std::size_t depth() const noexcept = 0;
-  /// Makes and warms a replica; answered by `loaded`. Comes in turn with the executions. A model that is there already
-  /// is loaded again.
+  /// Makes and warms a replica; answered by `loaded`. Takes its steps in turn with the executions: what waits goes
+  /// before the next step, the longest of which is one execution. Loads end in the order in which they began. A model
+  /// that is there already is loaded again.
   virtual void load(compiled_model model) noexcept = 0;
-  /// Lets go of a replica, in turn too; of one that is not there: nothing.
+  /// Lets a replica go; of a model that is not there: nothing. Loads of it that are not over are answered with
+  /// `cancelled`, at the latest after their step.
   virtual void unload(std::uint64_t model_id) noexcept = 0;
   /// Runs an execution: moves its parts from queued to running and commits their rows, as `run_execution` does, and
   /// reports it. Preconditions: `work` is not null; its model was loaded without an error, and not unloaded since.

@@ -30,9 +30,10 @@ struct core_up {
 
 /// The scheduler of an engine.
 using batcher_actor =
-    caf::typed_actor<caf::reacts_to<add_deployment>, caf::replies_to<remove_deployment>::with<deployment_removed>,
-                     caf::reacts_to<limit_workers>, caf::reacts_to<enqueue>, caf::reacts_to<withdraw>,
-                     caf::reacts_to<core_up>, caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
+    caf::typed_actor<caf::reacts_to<add_deployment>, caf::reacts_to<model_on_core>, caf::reacts_to<deployment_failed>,
+                     caf::replies_to<remove_deployment>::with<deployment_removed>, caf::reacts_to<limit_workers>,
+                     caf::reacts_to<enqueue>, caf::reacts_to<withdraw>, caf::reacts_to<core_up>,
+                     caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
                      caf::reacts_to<batcher_tick>>::extend_with<status_role>;
 
 /// The face of one deployment: what its clients talk to.
@@ -48,6 +49,13 @@ struct deployed {
   failure error;
 
   bool ok() const { return error.code == errc::ok; }
+};
+
+/// How far a deployment has come.
+struct deployment_progress {
+  coordinator_actor coordinator;
+  std::size_t cores_ready = 0;  ///< have the model
+  std::size_t cores = 0;        ///< are to have it
 };
 
 /// Asks for a model to be loaded on cores, and for a coordinator of it.
@@ -67,6 +75,12 @@ struct deploy {
   /// scheduler, so it must neither block nor throw. A supervisor that ended before it read the message destroys it
   /// uncalled.
   std::function<void(const deployed&)> reply;
+  /// Where set: called at once with the coordinator, of which requests wait for the first core that has the model, and
+  /// again for each core that has it. The coordinator is then kept by who was called and by nobody else; without it the
+  /// deployment ends, ready or not.
+  std::function<void(const deployment_progress&)> progress;
+  /// What `make_deployment` made of the rest; null: the supervisor makes it.
+  std::shared_ptr<const deployment> target;
 };
 
 /// Asks for a status from outside of any actor. `reply` is called as that of `deploy` is.

@@ -41,6 +41,21 @@ struct add_deployment {
   std::optional<std::size_t> num_workers;
   /// What an execution of each of the model's programs took at the last warm-up; 0 where it is not known.
   std::vector<double> expected_seconds;
+  /// Those of its cores that are still loading its model.
+  std::vector<std::size_t> loading;
+};
+
+/// One of the cores that were loading has the model.
+struct model_on_core {
+  std::shared_ptr<const deployment> target;
+  std::size_t core = 0;
+  std::vector<double> expected_seconds;
+};
+
+/// The model could not be loaded: nothing of the deployment will ever run.
+struct deployment_failed {
+  std::uint64_t id = 0;
+  failure reason;
 };
 
 struct remove_deployment {
@@ -139,6 +154,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::configure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::answered)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::add_deployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_on_core)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployment_failed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::remove_deployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::limit_workers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::enqueue)

@@ -31,12 +31,16 @@ expected<void> validate(const supervisor_config& config);
 /// `count` cores of one CPU thread each, unpinned: enough for a program that wants nothing special.
 supervisor_config cpu_cores(std::size_t count);
 
+/// What a `deploy` asks for on an engine of so many cores: all of it that can be judged by anybody, without the engine.
+/// Errors: `invalid_device_id`, `invalid_argument`, `dim_out_of_range`, `shape_mismatch`.
+expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted, std::size_t core_count);
+
 /// The supervisor, the root of an engine: spawns the batcher, the cores and a coordinator for each deployment, monitors
 /// them all, loads models, starts a core that died again with back-off and tells the batcher meanwhile.
 ///
-/// Nobody of them holds it but the coordinators: when the last handle of a client goes, the engine goes, and an
-/// `actor_system` can end. Sent an exit message, it lets coordinators, batcher and cores quit in that order, waits for
-/// each, and quits last.
+/// Nobody of them holds it but the coordinators, which are their clients': when the last handle of a client goes, the
+/// engine goes, and an `actor_system` can end. Sent an exit message, it lets coordinators, batcher and cores quit in
+/// that order, waits for each, and quits last.
 /// Throws `ganglion::error` for a configuration that `validate` refuses.
 supervisor_actor spawn_supervisor(caf::actor_system& system, supervisor_config config);
 
