@@ -35,6 +35,8 @@ void formation::model_on_core(std::uint64_t deployment_id, std::size_t core) {
   if (d.cores.empty())
     for (auto& b : d.buckets) join_turns(b);
   d.cores.push_back(core);
+  // they are taken in the order given, whichever had the model first
+  std::ranges::sort(d.cores, {}, [&](std::size_t c) { return std::ranges::find(d.target->cores, c); });
 }
 
 void formation::fail_deployment(std::uint64_t deployment_id, const failure& reason) {

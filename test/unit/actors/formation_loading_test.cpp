@@ -3,6 +3,8 @@
 
 #include <support/errors.hpp>
 
+#include <algorithm>
+
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
@@ -37,6 +39,24 @@ TEST_CASE("formation: what waits for a model goes to the first core that has it,
   f.run_all();
   expect_answered(r, 16);
   f.expect_all_gone();
+}
+
+TEST_CASE("formation: cores are used in the order given, whichever had the model first") {
+  std::vector<std::size_t> ready{0, 1, 2};
+  do {
+    formation_fixture f{{1, 0, 1}};
+    auto d = deployment_of_batch(4, 1, {2, 0, 1});
+    for (auto core : ready) f.queue.core_up(core);
+    f.queue.add(d, {}, {0, 1, 2});
+    for (auto core : ready) f.queue.model_on_core(1, core);
+    for (std::size_t core : {2, 0, 1}) {
+      f.enqueue(d, 4);
+      REQUIRE(f.pump() == 1);
+      EXPECT(f.held[core].size() == 1);
+    }
+    f.run_all();
+    f.expect_all_gone();
+  } while (std::next_permutation(ready.begin(), ready.end()));
 }
 
 TEST_CASE("formation: a request that is alone is shared out over the cores that have its model") {

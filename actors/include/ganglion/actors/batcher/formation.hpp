@@ -90,7 +90,7 @@ class formation {
   };
   struct deployment_state {
     std::shared_ptr<const deployment> target;
-    std::vector<std::size_t> cores;  // those of the target that have the model
+    std::vector<std::size_t> cores;  // those of the target that have the model, in its order
     std::optional<std::size_t> num_workers;
     std::vector<bucket_state> buckets;
     std::size_t in_flight = 0;  // of all buckets
