@@ -87,10 +87,10 @@ c10::IValue trimmed(const c10::IValue& outputs, const std::vector<trim>& trims) 
   return with_leaves(outputs, leaves);
 }
 
-/// Copies rows between tensors of equal dtype and trailing sizes. The first is ours and contiguous.
+/// Copies rows between tensors of equal dtype and trailing sizes. The first is ours, contiguous and as its bytes say.
 void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
                std::int64_t rows) {
-  if (!from.is_contiguous()) {
+  if (!from.is_contiguous() || from.is_conj() || from.is_neg()) {
     to.narrow(0, to_row, rows).copy_(from.narrow(0, from_row, rows));
     return;
   }
@@ -120,9 +120,7 @@ bool slot::revoke(phase to) {
 // -- gather ---------------------------------------------------------------------------------------------------------
 
 gather::gather(gather_config config, sink deliver)
-    : config_(std::move(config)), deliver_(std::move(deliver)), unresolved_(config_.rows) {
-  if (!config_.sliced) kept_.resize(config_.chunks);
-}
+    : config_(std::move(config)), deliver_(std::move(deliver)), unresolved_(config_.rows) {}
 
 gather::~gather() {
   if (delivered_.load(std::memory_order_acquire)) return;
@@ -227,6 +225,7 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
 
 expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
   std::lock_guard lock(mutex_);
+  if (kept_.empty()) kept_.resize(config_.chunks);  // not before: a request of any size may yet be refused
   kept_[where.chunk()] = outputs;
   if (structure_.isNone()) {
     structure_ = outputs;

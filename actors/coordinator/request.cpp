@@ -27,6 +27,47 @@ std::string key_of(const std::vector<c10::IValue>& leaves, const std::vector<std
   return {bytes.begin(), bytes.end()};
 }
 
+/// Why rows cannot be written into a tensor, as the end of a sentence.
+std::string_view not_writable(const at::Tensor& t) {
+  if (!t.defined() || !t.device().is_cpu() || t.layout() != at::kStrided || !t.is_contiguous())
+    return "is not a contiguous tensor on the CPU";
+  if (t.is_inference()) return "is an inference tensor: make it outside of inference mode";
+  if (t.requires_grad()) return "requires gradients, which do not lead through an answer: detach it";
+  if (t.is_conj() || t.is_neg()) return "is a view of conjugated or negated values: resolve it first";
+  return {};
+}
+
+/// The addresses between which all elements of a tensor lie.
+std::pair<const char*, const char*> extent_of(const at::Tensor& t) {
+  const auto* begin = static_cast<const char*>(t.data_ptr());
+  if (t.numel() == 0) return {begin, begin};
+  std::int64_t last = 0;
+  for (std::int64_t i = 0; i < t.dim(); ++i) last += (t.size(i) - 1) * t.stride(i);
+  return {begin, begin + (last + 1) * static_cast<std::int64_t>(t.element_size())};
+}
+
+bool overlap(const at::Tensor& a, const at::Tensor& b) {
+  auto [a_begin, a_end] = extent_of(a);
+  auto [b_begin, b_end] = extent_of(b);
+  return a_begin < b_end && b_begin < a_end;
+}
+
+/// Whether the tensors for the answer have memory of their own.
+expected<void> check_memory(const std::vector<c10::IValue>& leaves, const std::vector<at::Tensor>& outputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j)
+      if (overlap(outputs[i], outputs[j]))
+        return failure{errc::invalid_argument,
+                       fmt::format("the output tensors {} and {} share memory: give each memory of its own", j, i)};
+    for (const auto& leaf : leaves)
+      if (leaf.isTensor() && overlap(outputs[i], leaf.toTensor()))
+        return failure{
+            errc::invalid_argument,
+            fmt::format("the output tensor {} shares memory with an input: give it memory of its own", i)};
+  }
+  return {};
+}
+
 }  // namespace
 
 failure cancelled_by_caller() { return {errc::cancelled, "the request was cancelled by its caller"}; }
@@ -43,9 +84,8 @@ expected<void> check_outputs(const deployment& target, const checked_inputs& inp
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& t = outputs[i];
     const auto& spec = specs[i];
-    if (!t.defined() || !t.device().is_cpu() || t.layout() != at::kStrided || !t.is_contiguous())
-      return failure{errc::invalid_argument,
-                     fmt::format("the tensor given for {} is not a contiguous tensor on the CPU", spec.name)};
+    if (auto why = not_writable(t); !why.empty())
+      return failure{errc::invalid_argument, fmt::format("the tensor given for {} {}", spec.name, why)};
     auto wanted = spec.shape;
     auto axis = rule.out_axis[i];
     // Along another dimension the size of the answer is known when it is there.
@@ -58,7 +98,7 @@ expected<void> check_outputs(const deployment& target, const checked_inputs& inp
                      fmt::format("the tensor given for {} is {}, but the answer will be {}", spec.name,
                                  to_string(t.scalar_type(), t.sizes()), to_string(spec.dtype, wanted))};
   }
-  return {};
+  return check_memory(inputs.leaves, outputs);
 }
 
 std::uint64_t request::next_id() {
@@ -163,7 +203,11 @@ void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
   // The inputs are the caller's again; a lane that still reads them holds references of its own.
-  if (deliver) deliver(std::move(result));
+  // What it throws would end the core or the actor that is on this thread.
+  try {
+    if (deliver) deliver(std::move(result));
+  } catch (...) {
+  }
   gate->answered();
 }
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace ganglion {
 
 std::string_view to_string(priority p) noexcept {
@@ -35,6 +37,13 @@ expected<void> validate(const coalescing_options& options) {
                     "never",
                     options.ageing.count())};
   return {};
+}
+
+coalescing_options countable(coalescing_options options) {
+  constexpr std::chrono::nanoseconds year = std::chrono::hours(365 * 24);
+  options.max_queue_delay = std::min(options.max_queue_delay, year);
+  options.ageing = std::min(options.ageing, year);
+  return options;
 }
 
 }  // namespace ganglion

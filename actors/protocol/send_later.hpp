@@ -13,14 +13,17 @@ namespace ganglion {
 /// own, for which no system waits.
 template <class Handle, class Message>
 void send_later(caf::local_actor& self, const Handle& to, std::chrono::nanoseconds delay, Message message) {
-  self.spawn<caf::hidden>([weak = caf::actor_cast<caf::weak_actor_ptr>(to), delay,
-                           message = std::move(message)](caf::event_based_actor* timer) -> caf::behavior {
-    timer->delayed_send(timer, delay, caf::tick_atom::value);
-    return {[=](caf::tick_atom) {
-      if (auto receiver = strengthen<Handle>(weak)) caf::anon_send(receiver, message);
-      timer->quit();
-    }};
-  });
+  // The delay is an argument since CAF 0.17 dereferences null where there is none.
+  self.spawn<caf::hidden>(
+      [weak = caf::actor_cast<caf::weak_actor_ptr>(to), message = std::move(message)](
+          caf::event_based_actor* timer, std::chrono::nanoseconds after) -> caf::behavior {
+        timer->delayed_send(timer, after, caf::tick_atom::value);
+        return {[=](caf::tick_atom) {
+          if (auto receiver = strengthen<Handle>(weak)) caf::anon_send(receiver, message);
+          timer->quit();
+        }};
+      },
+      delay);
 }
 
 }  // namespace ganglion

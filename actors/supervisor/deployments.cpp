@@ -169,8 +169,8 @@ expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted
     if (!seen.insert(core).second)
       return failure{errc::invalid_device_id, fmt::format("core nc:{} is named twice: give each core once", core)};
   }
-  return std::make_shared<const deployment>(
-      deployment{next_deployment_id(), wanted.model, std::move(*programs), std::move(cores), wanted.coalescing});
+  return std::make_shared<const deployment>(deployment{next_deployment_id(), wanted.model, std::move(*programs),
+                                                       std::move(cores), countable(wanted.coalescing)});
 }
 
 caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {

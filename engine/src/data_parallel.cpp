@@ -108,10 +108,11 @@ data_parallel data_parallel::begin_loading(compiled_model model, data_parallel_o
 }
 
 data_parallel data_parallel::begin_loading(engine& on, compiled_model model, data_parallel_options options) {
+  auto& host = on.own();
   auto made = std::make_unique<impl>();
   made->host = on.state_;
   made->warnings = std::make_shared<warning_log>(
-      [log = on.state_->options.log](std::string_view sentence) { log(log_level::warning, sentence); });
+      [log = host.options.log](std::string_view sentence) { log(log_level::warning, sentence); });
   deploy wanted{std::move(model)};
   wanted.cores = value_or_throw(resolve_device_ids(options.device_ids, on.core_count()));
   wanted.dim = options.dim;
@@ -128,7 +129,7 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   auto report = std::make_shared<loading_report>(made->line, made->ready);
   wanted.progress = [report](const deployment_progress& p) { report->came(p); };
   wanted.reply = [report](const deployed& d) { report->settle(d.error); };
-  caf::anon_send(on.state_->supervisor, std::move(wanted));
+  caf::anon_send(host.supervisor, std::move(wanted));
   return data_parallel{std::move(made)};
 }
 
@@ -139,6 +140,28 @@ void data_parallel::when_ready(std::function<void(failure&&)> done, std::stop_to
 }
 
 loading_progress data_parallel::progress() const { return impl_->ready->progress(); }
+
+data_parallel::owned_impl::owned_impl(std::unique_ptr<impl> p) : p_(std::move(p)) {}
+
+data_parallel::impl* data_parallel::owned_impl::operator->() const {
+  if (!p_) throw error(errc::invalid_argument, "this data_parallel was moved from: use the one that it was moved to");
+  if (p_->host) p_->host->refuse_forked_copy();
+  return p_.get();
+}
+
+data_parallel::owned_impl::owned_impl(owned_impl&&) noexcept = default;
+
+data_parallel::owned_impl& data_parallel::owned_impl::operator=(owned_impl&& other) noexcept {
+  auto taken = std::move(other.p_);
+  owned_impl replaced{std::move(p_)};
+  p_ = std::move(taken);
+  return *this;
+}
+
+data_parallel::owned_impl::~owned_impl() {
+  // To let go of an actor is a message to threads that a forked child does not have.
+  if (p_ && p_->host && p_->host->is_forked_copy()) static_cast<void>(p_.release());
+}
 
 data_parallel::~data_parallel() = default;
 data_parallel::data_parallel(data_parallel&&) noexcept = default;
@@ -166,6 +189,7 @@ std::future<response> data_parallel::submit(std::vector<c10::IValue> inputs, req
 void data_parallel::start(std::vector<c10::IValue> inputs, request_options options,
                           std::function<void(response&&)> done) {
   const auto& target = impl_->target;
+  if (!done) throw error(errc::invalid_argument, "done is empty: give start a function to call with the answer");
   auto refuse = [&done](failure why) { done({{}, std::move(why), {}}); };
   if (auto valid = validate(options); !valid) return refuse(valid.error());
   auto checked = match_inputs(target->model, target->programs, inputs);

@@ -160,12 +160,21 @@ engine::state::~state() {
   caf::logger::set_current_actor_system(nullptr);
 }
 
+void engine::state::refuse_forked_copy() const {
+  if (is_forked_copy())
+    throw error(errc::core_unavailable,
+                "the engine was made before this process was forked, and its threads are in the parent: make an engine "
+                "after the fork");
+}
+
 bool engine::state::drain(std::chrono::milliseconds bound) {
   auto idle = std::make_shared<std::promise<void>>();
   auto is_idle = idle->get_future();
   gate->close();
   gate->when_idle([idle] { idle->set_value(); });
-  return is_idle.wait_for(bound) == std::future_status::ready;
+  // A clock cannot count much further: who says the most that there is wants to wait for ever.
+  auto countable = std::clamp<std::chrono::milliseconds>(bound, {}, std::chrono::milliseconds(longest_ms));
+  return is_idle.wait_for(countable) == std::future_status::ready;
 }
 
 void engine::state::shut_down() {
@@ -186,37 +195,65 @@ void engine::state::shut_down() {
 
 // -- engine ----------------------------------------------------------------------------------------------------------
 
-engine::engine(engine_options options) : state_(std::make_shared<state>(std::move(options))) {}
+namespace {
 
-engine::~engine() {
-  if (state_) state_->shut_down();
+/// Calls a function: on a thread of its own where the caller is on an engine's, which cannot wait for an engine to end.
+void call_where_it_may_wait(std::function<void()> call) {
+  if (!on_engine_thread()) return call();
+  try {
+    std::thread(std::move(call)).detach();
+  } catch (const std::system_error&) {  // without a thread all of it is left as it is
+  }
 }
+
+std::shared_ptr<engine::state> make_state(engine_options options) {
+  auto made = std::make_unique<engine::state>(std::move(options));
+  return {made.release(), [](engine::state* s) {
+            if (!s->is_forked_copy()) call_where_it_may_wait([s] { delete s; });
+          }};
+}
+
+void end(const std::shared_ptr<engine::state>& s) {
+  if (s && !s->is_forked_copy()) call_where_it_may_wait([s] { s->shut_down(); });
+}
+
+}  // namespace
+
+engine::engine(engine_options options) : state_(make_state(std::move(options))) {}
+
+engine::~engine() { end(state_); }
 
 engine::engine(engine&&) noexcept = default;
 
 engine& engine::operator=(engine&& other) noexcept {
   if (this == &other) return *this;
-  if (state_) state_->shut_down();
+  end(state_);
   state_ = std::move(other.state_);
   return *this;
 }
 
-std::size_t engine::core_count() const { return state_->reserved.topology.cores.size(); }
+engine::state& engine::own() const {
+  if (!state_) throw error(errc::invalid_argument, "this engine was moved from: use the one that it was moved to");
+  state_->refuse_forked_copy();
+  return *state_;
+}
 
-const std::vector<core_info>& engine::cores() const { return state_->reserved.topology.cores; }
+std::size_t engine::core_count() const { return own().reserved.topology.cores.size(); }
+
+const std::vector<core_info>& engine::cores() const { return own().reserved.topology.cores; }
 
 ganglion::status engine::status() const {
   refuse_engine_thread("status()");
   auto promise = std::make_shared<std::promise<ganglion::status>>();
   auto answer = promise->get_future();
-  caf::anon_send(state_->supervisor, status_for{[promise](const ganglion::status& s) { promise->set_value(s); }});
+  caf::anon_send(own().supervisor, status_for{[promise](const ganglion::status& s) { promise->set_value(s); }});
   promise.reset();
   return wait_for_answer(std::move(answer));
 }
 
 bool engine::drain(std::chrono::milliseconds bound) {
   refuse_engine_thread("drain()");
-  return state_->drain(bound);
+  return own().drain(bound);
 }
 
 engine& engine::process_default() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "completions.hpp"
+#include "forks.hpp"
 
 #include <ganglion/actors/supervisor/supervisor.hpp>
 #include <ganglion/engine/core_lock.hpp>
@@ -26,7 +27,12 @@ struct engine::state {
   void shut_down();
   bool drain(std::chrono::milliseconds bound);
   void log(log_level level, std::string_view sentence) const { options.log(level, sentence); }
+  /// Whether this is the copy that a fork left in a child: its threads are not here, and nothing may wait for them.
+  bool is_forked_copy() const noexcept { return forks != fork_count(); }
+  /// Throws `core_unavailable` where it is.
+  void refuse_forked_copy() const;
 
+  unsigned forks = fork_count();
   engine_options options;
   cpu_allowance allowance;
   reserved_cores reserved;

@@ -83,8 +83,8 @@ expected<void> add_trimmed(program_set& set, const compiled_model& model) {
     });
     if (same == set.varying.end())
       return bad_padding(fmt::format(
-          "pad_values are given, but dim {} of output {} differs between the programs and is none of the sizes that are "
-          "padded, so that the padding could not be trimmed from it: send what fits a program exactly",
+          "pad_values are given, but dim {} of output {} differs between the programs and is none of the sizes that "
+          "are padded, so that the padding could not be trimmed from it: send what fits a program exactly",
           where.axis, model.outputs()[where.tensor].name));
     set.trimmed.push_back({where, static_cast<std::size_t>(same - set.varying.begin())});
   }
@@ -112,8 +112,8 @@ expected<void> add_padding(program_set& set, const compiled_model& model, std::v
                                    set.rule().dim));
   if (set.varying.empty())
     return bad_padding(
-        "pad_values are given, but all programs of the model take the same sizes: compile it for several sizes, or leave "
-        "pad_values empty");
+        "pad_values are given, but all programs of the model take the same sizes: compile it for several sizes, or "
+        "leave pad_values empty");
   for (const auto& v : set.varying)
     if (const auto& spec = inputs[v.where.tensor]; !is_value_of(values[v.where.tensor], spec.dtype))
       return bad_padding(fmt::format("the pad value {} of input {} is no value of its dtype {}: give one that is",

@@ -45,7 +45,7 @@ jit::Module own_copy(const jit::Module& module) {
 
 at::Tensor example_tensor(const at::Tensor& tensor, const std::string& name) {
   if (!tensor.defined()) bad_example(fmt::format("the example of {} is an undefined tensor", name));
-  if (tensor.layout() != at::kStrided || tensor.is_quantized())
+  if (tensor.layout() != at::kStrided || tensor.is_quantized() || tensor.is_meta())
     bad_example(fmt::format("the example of {} is not a plain dense tensor", name));
   for (auto size : tensor.sizes())
     if (size == 0)

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <random>
 #include <utility>
 
 #include <fcntl.h>
@@ -28,8 +28,9 @@ std::string last_system_error() { return std::generic_category().message(errno);
 class new_file {
  public:
   explicit new_file(const fs::path& target) : target_(target), path_(target) {
-    static std::atomic<unsigned> counter{0};
-    path_.replace_filename(fmt::format(".ganglion-{}-{}.tmp", ::getpid(), ++counter));
+    // At random, since process ids are the same in different containers that share a folder.
+    std::random_device random;
+    path_.replace_filename(fmt::format(".ganglion-{:08x}{:08x}.tmp", random(), random()));
     nameless_ = ::open(target.parent_path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (nameless_ >= 0) out_.open(open_name(), std::ios::binary | std::ios::trunc);
     if (out_.is_open()) return;

@@ -13,17 +13,6 @@ namespace modules = test_modules;
 
 namespace {
 
-std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-
-/// The rows of executions, in the order of their formation.
-std::vector<std::int64_t> rows_of(std::vector<execution_record> records) {
-  std::sort(records.begin(), records.end(),
-            [](const auto& a, const auto& b) { return a.execution_id < b.execution_id; });
-  std::vector<std::int64_t> result;
-  for (const auto& r : records) result.push_back(r.rows);
-  return result;
-}
-
 compiled_model plus_one(std::int64_t batch) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
 
 }  // namespace

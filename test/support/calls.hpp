@@ -85,6 +85,8 @@ inline at::Tensor counted(at::IntArrayRef shape) {
   return at::arange(n, at::kFloat).reshape(shape);
 }
 
+inline std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+
 inline double tolerance_of(at::ScalarType dtype) {
   if (dtype == at::kHalf || dtype == at::kBFloat16) return 1e-2;
   return at::isFloatingType(dtype) ? 1e-4 : 0;

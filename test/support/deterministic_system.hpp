@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string_view>
 
 namespace ganglion::test {
 
@@ -53,6 +54,15 @@ class deterministic_system {
     caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     advance(std::chrono::seconds(1));
   }
+  /// Runs messages until it is the turn of an actor of that name, and kills it before it runs.
+  void kill(std::string_view name) {
+    while (next_name() != name) {
+      NOTE(name);
+      REQUIRE(step());
+    }
+    caf::anon_send_exit(scheduler().next_job<caf::scheduled_actor>().address(), caf::exit_reason::kill);
+    run();
+  }
 
  private:
   struct config : caf::actor_system_config {
@@ -61,6 +71,10 @@ class deterministic_system {
       add_message_types<caf::id_block::ganglion>();
     }
   };
+
+  std::string_view next_name() {
+    return scheduler().has_job() ? scheduler().next_job<caf::scheduled_actor>().name() : "";
+  }
 
   caf::scheduler::test_coordinator& scheduler() {
     return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());

@@ -87,6 +87,15 @@ inline std::map<std::size_t, std::size_t> executions_per_core(const std::vector<
   return result;
 }
 
+/// The rows of executions, in the order of their formation.
+inline std::vector<std::int64_t> rows_of(std::vector<execution_record> records) {
+  std::sort(records.begin(), records.end(),
+            [](const auto& a, const auto& b) { return a.execution_id < b.execution_id; });
+  std::vector<std::int64_t> result;
+  for (const auto& r : records) result.push_back(r.rows);
+  return result;
+}
+
 /// The most executions that were on their way at once, each from its binding to a core to the end of its gather.
 inline std::size_t largest_overlap(const std::vector<execution_record>& records) {
   std::vector<std::pair<execution_record::time_point, int>> edges;

@@ -173,15 +173,15 @@ TEST_CASE("engine's end: the death of the batcher ends the engine in order, and 
   auto d = f.deploy_model();
   f.infer(d.coordinator, 1, 12);
   f.client.watch(f.subject.address());
-  // A sink that throws inside of the batcher: against the rules, and its end.
-  auto poison = request::admit(request::next_id(), d.target, {{numbered_rows(3)}, 3}, f.gate, [](response&&) {
-                  throw std::runtime_error("poison");
-                }).value();
-  caf::anon_send(d.coordinator, configure{true, {}, {}});
-  caf::anon_send(d.coordinator, submission{std::move(poison)});
-  f.system.run();
+  auto embedded = make_request(d.target, 3, f.gate);
+  caf::anon_send(d.coordinator, submission{embedded.value});
+  embedded.value.reset();
+  f.system.kill("ganglion.batcher");
+  REQUIRE_FALSE(f.said.empty());
   EXPECT(f.said.back() == "the batcher died; the engine ends");
   f.expect_failed(1, errc::draining);
+  REQUIRE(embedded.got->once());
+  EXPECT(embedded.got->only().error.code == errc::draining);
   f.system.advance(1s);  // for what the lanes run
   EXPECT(f.client.expect<caf::down_msg>().source == f.subject.address());
   EXPECT(f.system.alive() == 1);

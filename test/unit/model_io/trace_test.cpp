@@ -170,6 +170,7 @@ TEST_CASE("an example that does not fit is refused before anything runs") {
   EXPECT(refusal(modules::plus_one(), {at::rand({0, 3})}).text ==
          "the example of x is f32[0,3]: none of its dimensions may be empty");
   EXPECT(refusal(modules::plus_one(), {at::rand({2, 3}).to_sparse()}).code == errc::invalid_argument);
+  EXPECT(refusal(modules::plus_one(), {at::empty({2, 3}, at::device(at::kMeta))}).code == errc::invalid_argument);
   EXPECT(refusal(modules::plus_one(), {at::Tensor{}}).code == errc::invalid_argument);
   EXPECT(refusal(torch::jit::Module{"Net"}, {at::rand({2})}).code == errc::unsupported_model);
 }

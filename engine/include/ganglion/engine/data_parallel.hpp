@@ -63,7 +63,8 @@ class inference;
 /// free, gathers the results in order. What `torch.neuron.DataParallel` was, for C++ and asynchronous.
 ///
 /// Any number of threads may call one object. Inputs must not be written to before their answer is there; answers are
-/// ordinary tensors that share no storage with anything.
+/// ordinary tensors that share no storage with anything. One that was moved from can be destroyed and assigned to;
+/// everything else throws `invalid_argument`. In a forked child it throws `core_unavailable`: make an engine there.
 class data_parallel {
  public:
   /// Loads and warms the model on its cores; returns when all are ready. Errors: `invalid_device_id`,
@@ -133,7 +134,8 @@ class data_parallel {
   auto async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token);
   /// What the others are made of: calls `done` exactly once, with the failure inside of the response. It is called on
   /// one of the engine's own threads, a core's among them, or inside of this call where the request is refused: it
-  /// must not block and must not throw.
+  /// must not block. What it throws there is dropped; inside of this call it is thrown on. Errors: `invalid_argument`
+  /// for a `done` that is empty.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
   /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone is not run.
@@ -164,7 +166,20 @@ class data_parallel {
 
   struct impl;
   explicit data_parallel(std::unique_ptr<impl> made);
-  std::unique_ptr<impl> impl_;
+  /// Throws where it cannot be followed: the object was moved from, or this is its copy in a forked child.
+  class owned_impl {
+   public:
+    explicit owned_impl(std::unique_ptr<impl> p = nullptr);
+    owned_impl(owned_impl&& other) noexcept;
+    owned_impl& operator=(owned_impl&& other) noexcept;
+    ~owned_impl();
+    impl* operator->() const;
+
+   private:
+    std::unique_ptr<impl> p_;
+  };
+
+  owned_impl impl_;
 };
 
 /// An inference that a coroutine awaits, once. See `data_parallel::infer`.

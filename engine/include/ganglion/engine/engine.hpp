@@ -76,15 +76,16 @@ struct engine_options {
 };
 
 /// The cores of a process, or a part of them, and the actors that run them. Several may live in one process. All
-/// functions may be called from any thread. NEURON_RT_VISIBLE_CORES, NEURON_RT_NUM_CORES and GANGLION_HOST_CORES are
-/// read once, here.
+/// functions may be called from any thread; those of one that was moved from throw `invalid_argument`. A forked child
+/// has none of an engine's threads: there all but the destructor throw `core_unavailable`. NEURON_RT_VISIBLE_CORES,
+/// NEURON_RT_NUM_CORES and GANGLION_HOST_CORES are read once, here.
 class engine {
  public:
   /// Errors: `invalid_argument` (an option or one of the variables), `core_unavailable` (another process has a core, no
   /// core is visible, or the system gives no thread), `io_failed` (the lock directory).
   explicit engine(engine_options options = {});
-  /// Takes no more requests, answers everything accepted, ends the cores. Not from one of the engine's own threads: it
-  /// would wait for itself.
+  /// Takes no more requests, answers everything accepted, ends the cores. On one of the engine's own threads, which it
+  /// cannot wait for, it returns at once and the engine ends by itself.
   ~engine();
   engine(engine&&) noexcept;
   engine& operator=(engine&&) noexcept;
@@ -108,6 +109,9 @@ class engine {
 
  private:
   friend class data_parallel;
+  /// The state, if it was not moved away.
+  state& own() const;
+
   std::shared_ptr<state> state_;
 };
 

@@ -9,7 +9,9 @@
 namespace ganglion {
 
 /// Writes a new file and makes it the target: the target is whole, or as it was, and where the file system has files
-/// without a name (O_TMPFILE) a process that is killed leaves nothing beside it. A link is followed.
+/// without a name (O_TMPFILE) a process that is killed leaves nothing beside it. Where it has none (NFS, some container
+/// layers) the new file is `.ganglion-<16 hex digits>.tmp` beside the target until it is whole: a process that is
+/// killed leaves that, which nobody reads and which may be deleted. A link is followed.
 /// Errors: `io_failed`, also where the target exists and is no ordinary file, or may not be written to.
 expected<void> write_whole_file(const std::filesystem::path& path,
                                 const std::function<void(std::ostream&)>& write);

@@ -44,7 +44,8 @@ class request {
   /// A number unique within the process.
   static std::uint64_t next_id();
 
-  /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; the sink is not called then.
+  /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; the sink is not called then. What the sink
+  /// throws is dropped.
   static expected<std::shared_ptr<request>> admit(std::uint64_t id, std::shared_ptr<const deployment> target,
                                                   checked_inputs inputs, std::shared_ptr<admission> gate,
                                                   gather::sink deliver, request_options options = {});

@@ -21,4 +21,7 @@ struct coalescing_options {
 /// Errors: `invalid_argument` for a negative time.
 expected<void> validate(const coalescing_options& options);
 
+/// The same with times of at most a year, which a clock can count.
+coalescing_options countable(coalescing_options options);
+
 }  // namespace ganglion

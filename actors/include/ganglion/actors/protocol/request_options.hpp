@@ -36,8 +36,9 @@ struct request_options {
   /// and the answer is `cancelled`, unless it was there before.
   std::stop_token stop;
   /// Tensors to write the answer into instead of new ones, one for each tensor output in order, each a contiguous CPU
-  /// tensor of the answer's dtype and shape, with memory of its own. Nobody else may touch them before the answer is
-  /// there. Empty: the answer's tensors are made. A request that fails leaves them with any contents.
+  /// tensor of the answer's dtype and shape, without gradients, with memory of its own that may be written to. Nobody
+  /// else may touch them before the answer is there. Empty: the answer's tensors are made. A request that fails leaves
+  /// them with any contents.
   std::vector<at::Tensor> outputs;
 };
 
