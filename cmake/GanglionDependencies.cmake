@@ -8,6 +8,7 @@ find_package(Torch REQUIRED)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
 find_package(fmt REQUIRED)
 find_package(CAF 0.17 REQUIRED)
+find_package(prometheus-cpp REQUIRED)
 
 # Debian's libtorch asks for whatever libblas.so.3 the host's alternatives name, and the reference BLAS is ten times
 # slower. Our programs carry a run path to OpenBLAS's own folder instead, so that the host's choice stays as it is.

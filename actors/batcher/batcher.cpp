@@ -135,6 +135,11 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
       [self](const status_query&) {
         status result;
         result.executions_in_flight = self->state.queue.executions_in_flight();
+        for (auto [id, count] : self->state.queue.in_flight_by_deployment()) {
+          auto& m = result.models.emplace_back();
+          m.id = id;
+          m.executions_in_flight = count;
+        }
         return result;
       },
   };

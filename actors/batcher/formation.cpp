@@ -174,7 +174,8 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
       p.where = &p.owner->add_slot(p.first_row, p.rows, p.chunk);
       p.owner->leave_queue(p.rows);
     }
-    work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.lost_before});
+    work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.losses});
+    work->input_bytes += p.rows * p.owner->row_bytes();
     offset += p.rows;
     if (lone_ && lone_->id == p.owner->id()) lone_->had[core] += p.rows;
   }

@@ -16,6 +16,9 @@ failure lost(std::string_view why, const slot& where, std::size_t core) {
           where.first_row(), where.first_row() + where.rows(), static_cast<std::int32_t>(core)};
 }
 
+/// So many cores may be lost with rows that only waited in their lanes.
+constexpr int most_losses = 8;
+
 const failure all_cores_lost{errc::core_lost,
                              "all cores of this model are lost and none has come back: try again later"};
 
@@ -176,7 +179,7 @@ void formation::run_apart(const execution_ptr& work, bucket_state& b) {
     const auto& p = work->parts[i];
     if (p.owner->answer().failed() || !p.where->retry()) continue;
     halves[i < half ? 0 : 1].pieces.push_back(
-        {p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, p.lost_before});
+        {p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, p.losses});
   }
   for (auto& rows : halves) {
     rows.enqueued = work->enqueued;
@@ -200,20 +203,29 @@ void formation::core_down(std::size_t core, bool returns) {
 
 void formation::take_back(const execution_ptr& work, std::size_t core, deployment_state& d) {
   bool elsewhere = cores_.any_up_beside(d.target->cores, core);
-  batch again{{}, work->enqueued, {}, core};
+  auto& queue = d.buckets[work->parts.front().owner->bucket()].queue;
+  // What only waited in the lane had no part in its end: it goes together again, wherever there is a core for it. What
+  // ran may be the reason: each request goes by itself, so that only that one takes a second core with it.
+  batch waited{{}, work->enqueued, {}, {}};
+  std::map<std::uint64_t, batch> ran;
   for (const auto& p : work->parts) {
-    if (p.owner->answer().failed()) continue;
-    if (elsewhere && !p.lost_before) {
-      if (p.where->retry())
-        again.pieces.push_back({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, true});
+    // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
+    if (p.owner->answer().failed() || p.where->is_settled()) continue;
+    bool running = p.where->is_running();
+    auto losses = p.losses;
+    bool again = ++losses.held < most_losses && !(running && (losses.running || !elsewhere));
+    if (!again) {
+      end(p.owner, lost(running && !losses.running ? "and no other core can take them" : "after it had been tried before",
+                        *p.where, core));
       continue;
     }
-    // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
-    if (p.where->is_settled()) continue;
-    end(p.owner, lost(p.lost_before ? "after they had been tried once before" : "and no other core can take them",
-                      *p.where, core));
+    losses.running |= running;
+    if (!p.where->retry()) continue;
+    auto& rows = running ? ran.try_emplace(p.owner->id(), batch{{}, work->enqueued, {}, core}).first->second : waited;
+    rows.pieces.push_back({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, losses});
   }
-  if (!again.pieces.empty()) d.buckets[work->parts.front().owner->bucket()].queue.push_again(std::move(again));
+  if (!waited.pieces.empty()) queue.push_again(std::move(waited));
+  for (auto& [id, rows] : ran) queue.push_again(std::move(rows));
 }
 
 }  // namespace ganglion

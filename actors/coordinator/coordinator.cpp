@@ -145,6 +145,7 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   auto promise = self->make_response_promise<infer_response>();
   answer_once answer{promise, m};
   if (s.ids.contains(key)) {
+    s.config.target->counters->refused(errc::invalid_argument);
     answer.deliver({{},
                     {errc::invalid_argument, fmt::format("the request id {} is in use: a sender's ids must be unique "
                                                          "among its unanswered requests",
@@ -155,6 +156,7 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   auto id = request::next_id();
   auto made = make_request(self, id, m);
   if (!made) {
+    s.config.target->counters->refused(made.error().code);
     answer.deliver({{}, made.error(), {}});
     return promise;
   }

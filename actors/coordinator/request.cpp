@@ -110,6 +110,7 @@ expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const dep
                                      std::shared_ptr<admission> gate, gather::sink deliver, request_options options) {
   auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
+  target->counters->accepted(inputs.rows, inputs.rows * row_bytes);
   return std::make_shared<request>(id, std::move(target), std::move(inputs), row_bytes, std::move(gate),
                                    std::move(deliver), std::move(options));
 }
@@ -187,8 +188,10 @@ slot& request::add_slot(std::int64_t first_row, std::int64_t rows, std::size_t c
 }
 
 void request::leave_queue(std::int64_t rows) {
+  if (rows == 0) return;
   waiting_rows_ -= rows;
   admitted_->leave_queue(rows, rows * row_bytes_);
+  target_->counters->left_queue(rows, rows * row_bytes_);
 }
 
 void request::drop_all() {
@@ -202,6 +205,7 @@ void request::drop_all() {
 void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
+  target_->counters->answered(result);
   // The inputs are the caller's again; a lane that still reads them holds references of its own.
   // What it throws would end the core or the actor that is on this thread.
   try {

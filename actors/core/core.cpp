@@ -10,6 +10,8 @@
 
 namespace ganglion {
 
+using namespace std::chrono_literals;
+
 expected<void> validate(const core_config& config) {
   if (!config.make_lane)
     return failure{errc::invalid_argument,
@@ -17,7 +19,17 @@ expected<void> validate(const core_config& config) {
   if (config.lane.threads < 1)
     return failure{errc::invalid_argument,
                    fmt::format("core nc:{} has 0 threads, but needs at least 1", config.lane.core)};
-  return {};
+  return validate(config.limits);
+}
+
+expected<void> validate(const hang_limits& limits) {
+  auto check = [](const char* name, const auto& limit) -> expected<void> {
+    if (!limit || limit->count() > 0) return {};
+    return failure{errc::invalid_argument,
+                   fmt::format("{} is {} ns, but must be positive, or unset for no limit", name, limit->count())};
+  };
+  auto valid = check("max_execution_time", limits.max_execution_time);
+  return valid ? check("max_load_step_time", limits.max_load_step_time) : valid;
 }
 
 namespace {
@@ -59,9 +71,12 @@ struct core_state {
   std::shared_ptr<core_port> port;
   std::unique_ptr<ganglion::lane> lane;
   core_status status;
+  clock::time_point born;
   std::map<std::uint64_t, std::size_t> model_bytes;
   /// The executions that the lane was given and has not reported.
   std::size_t in_lane = 0;
+  /// Whether it will look at its lane.
+  bool looks = false;
   /// Why it quits, once it is told to.
   std::optional<caf::error> ending;
   /// Who waits for a model, by its id.
@@ -76,10 +91,45 @@ struct core_state {
 
 using core_pointer = core_actor::stateful_pointer<core_state>;
 
+// -- lanes that hang --------------------------------------------------------------------------------------------------
+
+/// Looks at the lane in time for whatever it does or begins, for as long as there is something that it does.
+void watch(core_pointer self) {
+  auto& s = self->state;
+  const auto& [execution, load] = s.config.limits;
+  if (s.looks || (!execution && !load) || (s.in_lane == 0 && s.loading.empty())) return;
+  auto now = self->clock().now();
+  auto at = now + std::min(execution.value_or(load.value_or(0ns)), load.value_or(execution.value_or(0ns)));
+  if (auto busy = s.lane->activity())
+    if (const auto& limit = busy->loading ? load : execution) at = std::min(at, busy->since + *limit);
+  s.looks = true;
+  send_later(*self, core_actor{self}, std::max(at - now, 0ns), look_at_lane{});
+}
+
+void on_look(core_pointer self) {
+  auto& s = self->state;
+  s.looks = false;
+  auto busy = s.lane->activity();
+  if (busy && !s.ending) {
+    const auto& limit = busy->loading ? s.config.limits.max_load_step_time : s.config.limits.max_execution_time;
+    if (limit && self->clock().now() - busy->since >= *limit)
+      return self->quit(caf::make_error(
+          caf::sec::runtime_error,
+          fmt::format("{} = {:.6g} ms passed while it {}: its thread is left behind",
+                      busy->loading ? "max_load_step_time" : "max_execution_time",
+                      std::chrono::duration<double, std::milli>(*limit).count(),
+                      busy->loading ? "loaded a model" : "ran an execution")));
+  }
+  watch(self);
+}
+
+// -- messages ---------------------------------------------------------------------------------------------------------
+
 caf::result<model_loaded> on_load(core_pointer self, const load_model& m) {
   auto promise = self->make_response_promise<model_loaded>();
   self->state.loading.emplace(m.model.id(), std::pair{m.operation, promise});
   self->state.lane->load(m.model);
+  watch(self);
   return promise;
 }
 
@@ -104,6 +154,7 @@ void on_start(core_pointer self, const start_execution& m) {
   if (s.ending) return;
   ++s.in_lane;
   s.lane->start(m.work);
+  watch(self);
 }
 
 void on_exit(core_pointer self, const caf::exit_msg& m) {
@@ -135,6 +186,7 @@ core_status on_status(core_pointer self) {
   auto result = self->state.status;
   result.index = self->state.config.lane.core;
   result.up = true;
+  result.up_ns = std::chrono::nanoseconds(self->clock().now() - self->state.born).count();
   result.models = self->state.model_bytes.size();
   for (auto [id, bytes] : self->state.model_bytes) result.model_bytes += bytes;
   return result;
@@ -155,6 +207,7 @@ std::string make_lane(core_state& s) {
 core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   auto& s = self->state;
   s.config = std::move(config);
+  s.born = self->clock().now();
   self->set_exit_handler([self](caf::exit_msg& m) { on_exit(self, m); });
   s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));
   if (auto problem = make_lane(s); !problem.empty())
@@ -166,6 +219,7 @@ core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
       [self](const lane_loaded& m) { on_loaded(self, m); },
       [self](const lane_finished& m) { on_finished(self, m); },
       [self](const lane_lost& m) { self->quit(caf::make_error(caf::sec::runtime_error, m.reason)); },
+      [self](const look_at_lane&) { on_look(self); },
       [self](const end_core&) { self->quit(self->state.ending.value_or(caf::error{})); },
       [self](const status_query&) { return on_status(self); },
   };

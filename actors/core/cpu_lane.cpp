@@ -24,14 +24,14 @@ namespace {
 thread_local bool is_engine_thread = false;
 
 /// The threads that were left behind, counted for status and for whoever wants to end the process.
-struct abandoned_threads {
+struct abandoned_registry {
   std::mutex mutex;
   std::condition_variable none;
-  std::size_t count = 0;
+  abandoned_threads threads;
 
-  static abandoned_threads& instance() {
-    static auto* const threads = new abandoned_threads;  // outlives every thread that it counts
-    return *threads;
+  static abandoned_registry& instance() {
+    static auto* const one = new abandoned_registry;  // outlives every thread that it counts
+    return *one;
   }
 };
 
@@ -47,6 +47,7 @@ using command = std::variant<execution_ptr, compiled_model, unload_command, load
 /// A replica with the buffers that go with it.
 struct loaded_model {
   replica program;
+  std::size_t weight_bytes;
   staging buffers;
 };
 
@@ -59,7 +60,7 @@ class loading {
   /// Returns whether there is more to do. Throws what LibTorch throws.
   bool step() {
     if (!made_) {
-      made_ = std::make_unique<loaded_model>(loaded_model{model_.make_replica(), {}});
+      made_ = std::make_unique<loaded_model>(loaded_model{model_.make_replica(), model_.weight_bytes(), {}});
     } else {
       if (runs_->step()) return true;
       seconds_.push_back(runs_->seconds());
@@ -108,13 +109,19 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     return idle_;
   }
 
+  std::optional<lane_activity> activity() const {
+    std::lock_guard lock(mutex_);
+    return activity_;
+  }
+
   void leave_behind() {
-    auto& all = abandoned_threads::instance();
+    auto& all = abandoned_registry::instance();
     std::lock_guard lock(all.mutex);
     std::lock_guard own(mutex_);
     if (ended_) return;
-    abandoned_ = true;
-    ++all.count;
+    abandoned_bytes_ = model_bytes_ + running_bytes_;
+    ++all.threads.count;
+    all.threads.bytes += *abandoned_bytes_;
   }
 
   void run() {
@@ -145,6 +152,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
 
   bool wait(command& next) {
     std::unique_lock lock(mutex_);
+    activity_.reset();
+    running_bytes_ = 0;
     if (commands_.empty() && !stopped_) {
       idle_ = true;
       wake_.wait(lock, [this] { return stopped_ || !commands_.empty(); });
@@ -153,6 +162,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     if (stopped_) return false;
     next = std::move(commands_.front());
     commands_.pop_front();
+    auto* work = std::get_if<execution_ptr>(&next);
+    activity_ = {clock::now(), work == nullptr};
+    if (work != nullptr) running_bytes_ = static_cast<std::size_t>((*work)->input_bytes);
     return true;
   }
 
@@ -168,6 +180,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
 
   void perform(unload_command&& c) {
     models_.erase(c.model_id);
+    count_models();
     // What was loaded before it, and is not over, is wanted no more.
     for (auto load = loads_.begin(); load != loads_.end();) {
       if (load->model().id() != c.model_id) {
@@ -203,10 +216,18 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
       loads_.pop_front();
       bool made = error.code == errc::ok;
       if (made) models_.insert_or_assign(over.model().id(), over.take());
+      count_models();
       tell_loaded(over.model(), made ? over.seconds() : std::vector<double>{}, std::move(error));
     }
     step_queued_ = !loads_.empty();
     if (step_queued_) push(load_step{});
+  }
+
+  void count_models() {
+    std::size_t bytes = 0;
+    for (const auto& [id, m] : models_) bytes += m->weight_bytes;
+    std::lock_guard lock(mutex_);
+    model_bytes_ = bytes;
   }
 
   failure failed_load(errc code, std::string text) const {
@@ -249,11 +270,13 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   }
 
   void end() {
-    auto& all = abandoned_threads::instance();
+    auto& all = abandoned_registry::instance();
     std::lock_guard lock(all.mutex);
     std::lock_guard own(mutex_);
     ended_ = true;
-    if (abandoned_ && --all.count == 0) all.none.notify_all();
+    if (!abandoned_bytes_) return;
+    all.threads.bytes -= *abandoned_bytes_;
+    if (--all.threads.count == 0) all.none.notify_all();
   }
 
   const lane_config config_;
@@ -270,7 +293,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   std::size_t depth_ = 0;
   bool idle_ = false;
   bool stopped_ = false;
-  bool abandoned_ = false;
+  std::optional<lane_activity> activity_;
+  std::size_t model_bytes_ = 0, running_bytes_ = 0;
+  std::optional<std::size_t> abandoned_bytes_;  // once it was left behind
   bool ended_ = false;
 };
 
@@ -286,11 +311,15 @@ class cpu_lane final : public lane {
       thread_.join();
     } else {
       shared_->leave_behind();
+      // What it still computes is for nobody: it must not take the CPU from the lane that follows it.
+      sched_param none{};
+      pthread_setschedparam(thread_.native_handle(), SCHED_IDLE, &none);
       thread_.detach();
     }
   }
 
   std::size_t depth() const noexcept override { return shared_->depth(); }
+  std::optional<lane_activity> activity() const noexcept override { return shared_->activity(); }
   void load(compiled_model model) noexcept override { shared_->push(std::move(model)); }
   void unload(std::uint64_t model_id) noexcept override { shared_->push(unload_command{model_id}); }
   void start(execution_ptr work) noexcept override { shared_->push(std::move(work)); }
@@ -306,16 +335,16 @@ std::unique_ptr<lane> make_cpu_lane(const lane_config& config, std::shared_ptr<l
   return std::make_unique<cpu_lane>(config, std::move(sink));
 }
 
-std::size_t abandoned_lanes() {
-  auto& all = abandoned_threads::instance();
+abandoned_threads abandoned_lanes() {
+  auto& all = abandoned_registry::instance();
   std::lock_guard lock(all.mutex);
-  return all.count;
+  return all.threads;
 }
 
 bool wait_for_abandoned_lanes(std::chrono::nanoseconds bound) {
-  auto& all = abandoned_threads::instance();
+  auto& all = abandoned_registry::instance();
   std::unique_lock lock(all.mutex);
-  return all.none.wait_for(lock, bound, [&all] { return all.count == 0; });
+  return all.none.wait_for(lock, bound, [&all] { return all.threads.count == 0; });
 }
 
 bool on_engine_thread() noexcept { return is_engine_thread; }

@@ -35,7 +35,7 @@ void start_core(supervisor_pointer self, std::size_t index) {
   auto& s = self->state;
   auto& c = s.cores[index];
   c.handle = spawn_core(*self, {s.config.cores[index], s.config.make_lane,
-                                caf::actor_cast<caf::weak_actor_ptr>(s.batcher), s.config.observer});
+                                caf::actor_cast<caf::weak_actor_ptr>(s.batcher), s.config.observer, s.config.limits});
   c.started = self->clock().now();
   c.announced = false;
   self->monitor(c.handle);
@@ -75,6 +75,18 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
 
 namespace {
 
+std::vector<model_status> models_of(const supervisor_state& s) {
+  std::vector<model_status> result;
+  for (const auto& [id, d] : s.deployments) {
+    auto& m = result.emplace_back();
+    m.id = id;
+    m.content_hash = d->model.content_hash();
+    m.cores.assign(d->cores.begin(), d->cores.end());
+    d->counters->read(m);
+  }
+  return result;
+}
+
 /// The parts of a status that are still to come.
 struct status_collection {
   status result;
@@ -98,21 +110,26 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
   result.queued_rows = static_cast<std::uint64_t>(s.config.gate->queued_rows());
   result.queued_bytes = static_cast<std::uint64_t>(s.config.gate->queued_bytes());
   result.unanswered = static_cast<std::uint64_t>(s.config.gate->unanswered());
-  result.abandoned_lanes = abandoned_lanes();
+  auto left_behind = abandoned_lanes();
+  result.abandoned_lanes = left_behind.count;
+  result.abandoned_bytes = left_behind.bytes;
+  result.models = models_of(s);
   result.cores.resize(s.cores.size());
   collection->missing = 1;  // ours, so that the reply waits for the loop below
   for (std::size_t i = 0; i < s.cores.size(); ++i) {
     result.cores[i].index = i;
     result.cores[i].restarts = s.cores[i].restart_count;
+    result.cores[i].lost = s.cores[i].restarts.lost() && !s.cores[i].announced;
     if (!s.cores[i].handle) continue;
     ++collection->missing;
     self->request(s.cores[i].handle, status_timeout, status_query{})
         .then(
             [collection, i, ready = s.cores[i].announced](const core_status& part) {
-              auto restarts = collection->result.cores[i].restarts;
-              collection->result.cores[i] = part;
-              collection->result.cores[i].restarts = restarts;
-              collection->result.cores[i].up = ready;  // it talks, but may still load its models
+              auto& c = collection->result.cores[i];
+              auto seen = std::exchange(c, part);
+              c.restarts = seen.restarts;
+              c.lost = seen.lost;
+              c.up = ready;  // it talks, but may still load its models
               collection->part_came();
             },
             [collection](const caf::error&) { collection->part_came(); });
@@ -122,7 +139,11 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
     self->request(s.batcher, status_timeout, status_query{})
         .then(
             [collection](const status& part) {
-              collection->result.executions_in_flight = part.executions_in_flight;
+              auto& all = collection->result;
+              all.executions_in_flight = part.executions_in_flight;
+              for (const auto& m : part.models)
+                for (auto& ours : all.models)
+                  if (ours.id == m.id) ours.executions_in_flight = m.executions_in_flight;
               collection->part_came();
             },
             [collection](const caf::error&) { collection->part_came(); });

@@ -28,6 +28,7 @@ expected<void> validate(const supervisor_config& config) {
           fmt::format("core {} of the configuration says that it is core {} with {} threads: indices count from 0, "
                       "and a core needs at least 1 thread",
                       i, config.cores[i].core, config.cores[i].threads)};
+  if (auto valid = validate(config.limits); !valid) return valid;
   return validate(config.batcher);
 }
 

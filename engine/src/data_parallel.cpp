@@ -190,7 +190,10 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
                           std::function<void(response&&)> done) {
   const auto& target = impl_->target;
   if (!done) throw error(errc::invalid_argument, "done is empty: give start a function to call with the answer");
-  auto refuse = [&done](failure why) { done({{}, std::move(why), {}}); };
+  auto refuse = [&](failure why) {
+    target->counters->refused(why.code);
+    done({{}, std::move(why), {}});
+  };
   if (auto valid = validate(options); !valid) return refuse(valid.error());
   auto checked = match_inputs(target->model, target->programs, inputs);
   if (!checked) return refuse(checked.error());

@@ -131,6 +131,8 @@ engine::state::state(engine_options given)
   config.gate = gate;
   config.batcher.max_queue_time = options.max_queue_time;
   value_or_throw(validate(config.batcher));
+  config.limits = {options.max_execution_time, options.max_load_step_time};
+  value_or_throw(validate(config.limits));
   config.core_memory_bytes = options.core_memory_bytes;
   config.observer = observer_of(options);
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };

@@ -20,7 +20,7 @@ import torch as _torch
 
 from . import _engine
 from ._parallel import DataParallel, RequestFuture
-from ._status import CoreStatus, Status, status_from as _status_from
+from ._status import CoreStatus, ModelStatus, Status, status_from as _status_from
 from ._trace import NeuronModule, trace
 from ._warnings import NeuronWarning
 from .errors import (
@@ -37,6 +37,7 @@ __version__ = _engine.__version__
 __all__ = [
     "CoreStatus",
     "DataParallel",
+    "ModelStatus",
     "NeuronCancelledError",
     "NeuronError",
     "NeuronModule",

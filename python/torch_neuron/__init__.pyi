@@ -29,22 +29,41 @@ class CoreStatus:
     chip: int
     core: int
     up: bool
+    lost: bool
     restarts: int
     executions: int
     rows: int
     padding_rows: int
     busy_seconds: float
+    up_seconds: float
     model_bytes: int
     models: int
 
 @dataclasses.dataclass(frozen=True)
+class ModelStatus:
+    id: int
+    content_hash: str
+    cores: List[int]
+    queued_rows: int
+    queued_bytes: int
+    unanswered: int
+    executions_in_flight: int
+    rows: int
+    outcomes: Dict[str, int]
+    queued_seconds: Dict[float, float]
+    compute_seconds: Dict[float, float]
+    total_seconds: Dict[float, float]
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     cores: List[CoreStatus]
+    models: List[ModelStatus]
     queued_rows: int
     queued_bytes: int
     unanswered: int
     executions_in_flight: int
     abandoned_lanes: int
+    abandoned_bytes: int
 
 def status() -> Status: ...
 def trace(

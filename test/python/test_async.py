@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 import torch_neuron
-from conftest import alone, trace
+from conftest import Rows, alone, trace
 
 
 class Slow(torch.nn.Module):
@@ -116,3 +116,15 @@ def test_a_future_that_is_cancelled_drops_the_rows_that_wait(slow):
         future.result(1)
     assert unanswered_soon() and rows_run() - before < 1000
     assert slow(torch.rand(1, 192, 192)).shape == (1, 192, 192)
+
+
+def test_the_status_tells_of_each_model(error_of):
+    parallel = torch_neuron.DataParallel(trace(Rows(), torch.rand(2, 4)))
+    before = {model.id for model in torch_neuron.status().models}
+    for rows in (1, 2, 3):
+        parallel(torch.rand(rows, 4))
+    error_of(ValueError, parallel, torch.rand(3, 5))
+    (model,) = [m for m in torch_neuron.status().models if m.rows == 6 and m.id in before]
+    assert model.outcomes == {"ok": 3, "shape_mismatch": 1}
+    assert model.cores == [0, 1, 2, 3] and model.unanswered == model.queued_rows == 0
+    assert 0 < model.compute_seconds[0.5] <= model.total_seconds[0.99] < 60

@@ -89,6 +89,9 @@ class lane_faults {
     }
 
     std::size_t depth() const noexcept override { return inner_->depth() + hung_.size(); }
+    std::optional<lane_activity> activity() const noexcept override {
+      return hung_.empty() ? inner_->activity() : lane_activity{hung_since_};
+    }
 
     void load(compiled_model model) noexcept override {
       bool die;
@@ -116,6 +119,10 @@ class lane_faults {
         call = std::exchange(shared_->at_next_start, {});
       }
       if (call) call();
+      if (result != fate::run && hung_.empty()) {
+        for (const auto& p : work->parts) p.where->start(p.attempt);
+        hung_since_ = clock::now();
+      }
       if (result == fate::die) sink_->lost("the test let it die");
       if (result == fate::hang || !hung_.empty())
         hung_.push_back(std::move(work));
@@ -129,6 +136,7 @@ class lane_faults {
     std::unique_ptr<lane> inner_;
     std::shared_ptr<state> shared_;
     std::vector<execution_ptr> hung_;
+    clock::time_point hung_since_;
   };
 
   std::shared_ptr<state> state_;

@@ -23,6 +23,7 @@ class puppet_lanes {
     std::shared_ptr<lane_sink> sink;  ///< of the lane that lives now, or lived last
     bool alive = false;
     std::size_t born = 0;
+    std::optional<lane_activity> activity;  ///< what it says that it is in the middle of
     std::deque<execution_ptr> started;
     std::deque<std::uint64_t> loading;  ///< models of which the load is not answered
     std::vector<std::uint64_t> loaded;
@@ -41,6 +42,7 @@ class puppet_lanes {
       p.sink = sink;
       p.alive = true;
       ++p.born;
+      p.activity.reset();
       p.started.clear();
       p.loading.clear();
       return std::make_unique<strings>(*this, config.core, std::move(sink));
@@ -112,6 +114,7 @@ class puppet_lanes {
         : all_(all), core_(core), sink_(std::move(sink)) {}
     ~strings() override { all_.of(core_).alive = false; }
     std::size_t depth() const noexcept override { return all_.of(core_).started.size(); }
+    std::optional<lane_activity> activity() const noexcept override { return all_.of(core_).activity; }
     void load(compiled_model model) noexcept override {
       all_.of(core_).loading.push_back(model.id());
       if (all_.loads_at_once) all_.load(core_);

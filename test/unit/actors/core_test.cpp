@@ -8,6 +8,7 @@
 
 using namespace ganglion;
 using namespace ganglion::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -21,13 +22,14 @@ struct fixture {
   std::shared_ptr<const deployment> target = deployment_of(model, 1, {3});
   core_actor subject;
 
-  fixture() {
+  explicit fixture(hang_limits limits = {}) {
     lanes.loads_at_once = false;
     subject = spawn_core(supervisor.parent(),
                          {{3, 1, {}},
                           lanes.factory(),
                           caf::actor_cast<caf::weak_actor_ptr>(batcher.as<batcher_actor>()),
-                          [this](const execution_report&, std::size_t core) { observed.push_back(core); }});
+                          [this](const execution_report&, std::size_t core) { observed.push_back(core); },
+                          limits});
     supervisor.watch(subject.address());
   }
   ~fixture() {
@@ -162,6 +164,66 @@ TEST_CASE("core: when its lane is lost it quits with the reason and gives the la
   f.supervisor.expect_none();
 }
 
+TEST_CASE("core: when an execution takes too long it gives the lane up, and not a tick before") {
+  fixture f{{200ms, {}}};
+  auto& p = f.lanes.of(3);
+  f.start(4);  // waits in the lane for 50 ms
+  f.system.advance(50ms);
+  p.activity = {f.system.now(), false};
+  f.start(4);
+  f.system.advance(200ms - 1ns);
+  f.supervisor.expect_none();
+  f.lanes.finish(3);  // in time, and the next one begins
+  p.activity = {f.system.now(), false};
+  f.system.advance(200ms - 1ns);
+  f.supervisor.expect_none();
+  EXPECT(p.alive);
+  f.system.advance(1ns);
+  auto reason = caf::to_string(f.supervisor.expect<caf::down_msg>().reason);
+  EXPECT(contains(reason, "max_execution_time = 200 ms passed while it ran an execution"));
+  EXPECT_FALSE(p.alive);
+  f.batcher.ignore_the_rest();
+}
+
+TEST_CASE("core: an idle lane has not hung, however long it idles") {
+  fixture f{{200ms, 300ms}};
+  f.start(4);
+  f.lanes.finish(3);
+  f.batcher.ignore_the_rest();
+  f.system.advance(10s);
+  f.supervisor.expect_none();
+  EXPECT(f.lanes.of(3).alive);
+  f.start(4);
+  f.lanes.of(3).activity = {f.system.now(), false};
+  f.system.advance(200ms);
+  f.supervisor.expect<caf::down_msg>();
+}
+
+TEST_CASE("core: a step of a load has a limit of its own") {
+  fixture f{{200ms, 1s}};
+  auto& p = f.lanes.of(3);
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  p.activity = {f.system.now(), true};
+  f.system.advance(1s - 1ns);
+  f.supervisor.expect_none();
+  p.activity = {f.system.now(), true};  // the next step
+  f.system.advance(1s - 1ns);
+  f.supervisor.expect_none();
+  f.system.advance(1ns);
+  auto reason = caf::to_string(f.supervisor.expect<caf::down_msg>().reason);
+  EXPECT(contains(reason, "max_load_step_time = 1000 ms passed while it loaded a model"));
+}
+
+TEST_CASE("core: without limits nothing takes too long") {
+  fixture f;
+  f.start(4);
+  f.lanes.of(3).activity = {f.system.now(), false};
+  f.system.advance(1h);
+  f.supervisor.expect_none();
+  f.lanes.finish(3);
+  f.batcher.ignore_the_rest();
+}
+
 TEST_CASE("core: told to quit, it gives its lane up without an error") {
   fixture f;
   f.system.end(f.subject);
@@ -224,6 +286,10 @@ TEST_CASE("core: it is not spawned with a bad configuration") {
   EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), none), error);
   core_config idle{{3, 0, {}}, f.lanes.factory(), {}, {}};
   EXPECT(contains(validate(idle).error().text, "core nc:3 has 0 threads"));
+  core_config hasty{{3, 1, {}}, f.lanes.factory(), {}, {}, {0ns, {}}};
+  EXPECT(contains(validate(hasty).error().text, "max_execution_time is 0 ns, but must be positive"));
+  core_config backwards{{3, 1, {}}, f.lanes.factory(), {}, {}, {{}, -5ns}};
+  EXPECT(contains(validate(backwards).error().text, "max_load_step_time is -5 ns, but must be positive"));
   EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), idle), error);
 }
 

@@ -126,7 +126,7 @@ TEST_CASE("cpu lane: one that is given up in the middle of a load ends with its 
   f.subject->load(f.gated);
   REQUIRE(gate.wait_for(1));
   f.subject.reset();
-  EXPECT(abandoned_lanes() == 1);
+  EXPECT(abandoned_lanes().count == 1);
   gate.open();
   EXPECT(wait_for_abandoned_lanes(1min));
   EXPECT(f.ears->wait_for(0).empty());

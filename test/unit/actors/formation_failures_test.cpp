@@ -140,6 +140,7 @@ TEST_CASE("a retry does not go to the core that lost it while another is there")
   auto r = f.enqueue(d, 1);
   f.pump();
   REQUIRE(f.held[1].size() == 4);
+  f.begin(1, 4);
   auto zombies = f.down(1, true);
   f.queue.core_up(1);  // back at once, and idle, while the other is full
   f.pump();
@@ -157,6 +158,7 @@ TEST_CASE("a retry waits for the core that lost it where all others have gone me
   f.queue.core_up(1);
   auto a = f.enqueue(d, 1), b = f.enqueue(d, 1);
   f.pump();
+  f.begin(0);
   f.down(0, true);
   f.finish(1);
   f.down(1, true);
@@ -174,10 +176,12 @@ TEST_CASE("what was lost twice fails with core_lost, the rows and the core") {
   auto r = f.enqueue(d, 2);
   f.pump();
   f.queue.core_up(1);
+  f.begin(0);
   f.down(0, true);
   f.queue.core_up(0);
   f.pump();
   REQUIRE(f.held[1].size() == 1);
+  f.begin(1);
   f.down(1, true);
   expect_failed(r, errc::core_lost);
   EXPECT(r.got->only().error.first_row == 0);
@@ -194,12 +198,71 @@ TEST_CASE("what no other core can take fails when its core goes, and what waits 
   auto running = f.enqueue(d, 1);
   auto waiting = f.enqueue(d, 1);
   f.pump();
+  f.begin(0);
   f.down(0, true);
   expect_failed(running, errc::core_lost);
   EXPECT(waiting.got->all.empty());
   f.queue.core_up(0);
   f.run_all();
   expect_answered(waiting, 1);
+  f.expect_all_gone();
+}
+
+TEST_CASE("what only waited in the lane of a lost core waits on, with no other core too") {
+  formation_fixture f{{2, 0, 2}};
+  auto d = f.add(1, 1, {0});
+  f.queue.core_up(0);
+  auto running = f.enqueue(d, 1);
+  auto waiting = f.enqueue(d, 1);
+  REQUIRE(f.pump() == 2);
+  f.begin(0);
+  f.down(0, true);
+  expect_failed(running, errc::core_lost);
+  EXPECT(waiting.got->all.empty());
+  EXPECT(f.pump() == 0);
+  f.queue.core_up(0);
+  f.run_all();
+  expect_answered(waiting, 1);
+  f.expect_all_gone();
+}
+
+TEST_CASE("what only waits is given up when it has taken many cores with it all the same") {
+  formation_fixture f;
+  auto d = f.add(1, 1, {0});
+  auto r = f.enqueue(d, 1);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT(r.got->all.empty());
+    f.queue.core_up(0);
+    REQUIRE(f.pump() == 1);
+    f.down(0, true);
+  }
+  expect_failed(r, errc::core_lost);
+  EXPECT(contains(r.got->only().error.text, "after it had been tried before"));
+  f.expect_all_gone();
+}
+
+TEST_CASE("requests that shared the execution of a lost core run apart, so that only one takes a second core with it") {
+  formation_fixture f{{4, 0, 4}};
+  auto d = f.add(1, 4, {0, 1});
+  f.queue.core_up(0);
+  auto first = f.enqueue(d, 1), bad = f.enqueue(d, 2), last = f.enqueue(d, 1);
+  auto bad_id = request::next_id() - 2;
+  REQUIRE(f.pump() == 1);
+  f.queue.core_up(1);
+  f.begin(0);
+  f.down(0, true);
+  f.queue.core_up(0);
+  REQUIRE(f.pump() == 3);
+  REQUIRE(f.held[1].size() == 3);
+  for (const auto& work : f.held[1]) EXPECT(work->parts.size() == 1);
+  // The first ends well; the lane hangs in the second, while the third waits behind it.
+  while (f.held[1].front()->parts.front().owner->id() != bad_id) f.finish(1);
+  f.begin(1);
+  f.down(1, true);
+  expect_failed(bad, errc::core_lost);
+  f.run_all();
+  expect_answered(first, 1);
+  expect_answered(last, 1);
   f.expect_all_gone();
 }
 

@@ -87,6 +87,12 @@ struct formation_fixture {
     for (const auto& p : work->parts) p.where->start(p.attempt);
     queue.finished(core, {work, {errc::forward_failed, "it failed"}, true, {}, {}, {}});
   }
+  /// The core's lane begins the oldest `count` executions that it holds.
+  void begin(std::size_t core, std::size_t count = 1) {
+    REQUIRE(held[core].size() >= count);
+    for (std::size_t i = 0; i < count; ++i)
+      for (const auto& p : held[core][i]->parts) p.where->start(p.attempt);
+  }
   /// The core goes; what it held is returned, and may still be in the middle of something.
   std::vector<execution_ptr> down(std::size_t core, bool returns) {
     queue.core_down(core, returns);

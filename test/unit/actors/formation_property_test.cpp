@@ -191,8 +191,9 @@ class world {
       for (const auto& p : work->parts) {
         const auto& cores = targets_.at(work->deployment_id)->cores;
         bool elsewhere = std::any_of(cores.begin(), cores.end(), [this](std::size_t c) { return up_.contains(c); });
-        if (p.lost_before || !elsewhere) requests_.at(p.owner->id()).may_fail_with.insert(errc::core_lost);
-        if (below(2) == 0) p.where->start(p.attempt);
+        bool running = below(2) == 0 && p.where->start(p.attempt);
+        if ((running && (p.losses.running || !elsewhere)) || p.losses.held == 7)
+          requests_.at(p.owner->id()).may_fail_with.insert(errc::core_lost);
       }
     for (auto& [id, r] : requests_)
       if (all_lost(r.deployment)) r.may_fail_with.insert(errc::core_lost);

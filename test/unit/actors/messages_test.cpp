@@ -104,12 +104,17 @@ infer_request some_request() {
 infer_response some_response() { return {77, {some_value()}, some_failure(), "trace-1", 123'456'789'012}; }
 status some_status() {
   status s;
-  s.cores = {{0, true, 3, 1'000, 4'000, 17, 99, 1'024, 2}, {1, false, 0, 0, 0, 0, -1, 0, 0}};
+  s.cores = {{0, true, true, 3, 1'000, 4'000, 17, 99, 98, 1'024, 2}, {1, false, false, 0, 0, 0, 0, -1, 0, 0, 0}};
+  s.models.resize(2);
+  s.models[1] = {3, "abc", {0, 1}, 4, 5, 6, 7, 8, {9, 10}, {}, {}, {}};
+  s.models[1].compute.add(std::chrono::milliseconds(3));
+  s.models[1].total.add(std::chrono::hours(200));
   s.queued_rows = 5;
   s.queued_bytes = 1ull << 40;
   s.unanswered = 6;
   s.executions_in_flight = 7;
   s.abandoned_lanes = 8;
+  s.abandoned_bytes = 9;
   return s;
 }
 
@@ -159,15 +164,24 @@ TEST_CASE("a status crosses the wire whole") {
   auto s = round_trip(some_status());
   REQUIRE(s.cores.size() == 2);
   const auto& c = s.cores[0];
-  EXPECT(std::tie(c.index, c.up, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.model_bytes,
-                  c.models) == std::make_tuple(0u, true, 3u, 1'000u, 4'000u, 17u, 99, 1'024u, 2u));
+  EXPECT(std::tie(c.index, c.up, c.lost, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.up_ns, c.model_bytes,
+                  c.models) == std::make_tuple(0u, true, true, 3u, 1'000u, 4'000u, 17u, 99, 98, 1'024u, 2u));
   EXPECT_FALSE(s.cores[1].up);
   EXPECT(s.cores[1].busy_ns == -1);
+  REQUIRE(s.models.size() == 2);
+  const auto& m = s.models[1];
+  EXPECT(std::tie(m.id, m.content_hash, m.cores, m.queued_rows, m.queued_bytes, m.unanswered, m.executions_in_flight,
+                  m.rows, m.outcomes) == std::make_tuple(3u, "abc", std::vector<std::uint64_t>{0, 1}, 4u, 5u, 6u, 7u, 8u,
+                                                         std::vector<std::uint64_t>{9, 10}));
+  EXPECT(m.queued == histogram{});
+  EXPECT(m.compute == some_status().models[1].compute);
+  EXPECT(m.total == some_status().models[1].total);
   EXPECT(s.queued_rows == 5);
   EXPECT(s.queued_bytes == 1ull << 40);
   EXPECT(s.unanswered == 6);
   EXPECT(s.executions_in_flight == 7);
   EXPECT(s.abandoned_lanes == 8);
+  EXPECT(s.abandoned_bytes == 9);
 }
 
 TEST_CASE("the small messages cross the wire whole") {
@@ -231,11 +245,11 @@ TEST_CASE("messages that hold pointers are local only, and the others are not") 
   static_assert(
       local_only<submission, configure, answered, batcher_tick, add_deployment, model_on_core, deployment_failed,
                  remove_deployment, limit_workers, enqueue, withdraw, core_down, executions_done, load_model,
-                 unload_model, start_execution, lane_loaded, lane_finished, lane_lost, model_loaded, deployment_removed,
-                 restart_core>);
+                 unload_model, start_execution, lane_loaded, lane_finished, lane_lost, look_at_lane, end_core, model_loaded,
+                 deployment_removed, restart_core>);
   static_assert(local_only<core_up, deploy, deployed, status_for, drain_ended>);
   static_assert(may_leave<value_message, failure, model_reference, infer_request, infer_response, cancel, status_query,
-                          core_status, status, drain, drained>);
+                          core_status, model_status, status, drain, drained>);
   // CAF writes nothing of the first: not a pointer of ours reaches a stranger.
   caf::actor_system_config config;
   config.add_message_types<caf::id_block::ganglion>();

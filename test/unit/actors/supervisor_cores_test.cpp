@@ -72,7 +72,9 @@ TEST_CASE("supervisor: what a dead core held is run on another, once") {
   f.system.advance(10ms);
   f.infer(d.coordinator, 2);
   std::size_t first = f.lanes.started(0) == 1 ? 0 : 1;
+  f.lanes.begin(first);
   f.die(first);
+  f.lanes.begin(1 - first);
   f.die(1 - first);
   f.expect_failed(2, errc::core_lost);
 }

@@ -62,6 +62,14 @@ struct engine_options {
   /// The longest that a request may be expected to wait, by the measured executions, beyond which it is refused with
   /// `queue_full`; unset: no limit.
   std::optional<std::chrono::nanoseconds> max_queue_time;
+  /// The longest that an execution may take: a core that is still in the middle of one then is taken to hang. It is
+  /// started again on a fresh thread, what it held runs on other cores or fails with `core_lost`, and the stuck thread
+  /// is left behind, where it can write nowhere any more (`status().abandoned_lanes`). Give it several times what the
+  /// slowest execution takes under load. Unset: no limit.
+  std::optional<std::chrono::nanoseconds> max_execution_time;
+  /// The same for one step of loading a model on a core: making its replica, or one forward of its warm-up, of which
+  /// the first ones take several times what later executions do. Unset: no limit.
+  std::optional<std::chrono::nanoseconds> max_load_step_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that

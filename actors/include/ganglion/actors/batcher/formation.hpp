@@ -77,6 +77,12 @@ class formation {
   void fail_all(const failure& f);
 
   std::size_t executions_in_flight() const { return cores_.in_flight(); }
+  /// Those of each deployment.
+  std::map<std::uint64_t, std::size_t> in_flight_by_deployment() const {
+    std::map<std::uint64_t, std::size_t> result;
+    for (const auto& [id, d] : deployments_) result.emplace(id, d.in_flight);
+    return result;
+  }
 
  private:
   /// What waits for the programs of one bucket.

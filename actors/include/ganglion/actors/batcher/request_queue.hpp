@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ganglion/actors/coordinator/request.hpp>
+#include <ganglion/actors/core/execution.hpp>
 
 #include <array>
 #include <deque>
@@ -23,8 +23,7 @@ struct piece {
   std::size_t chunk = 0;
   /// The slot of rows that run again; none the first time.
   slot* where = nullptr;
-  /// Whether a core was lost with them once.
-  bool lost_before = false;
+  core_losses losses = {};
 };
 
 /// Pieces that go into one execution together.

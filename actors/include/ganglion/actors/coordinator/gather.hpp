@@ -29,6 +29,8 @@ class slot {
   /// The index of the chunk that the rows are of.
   std::size_t chunk() const { return chunk_; }
   std::uint32_t attempt() const { return attempt_of(word_.load(std::memory_order_acquire)); }
+  /// Whether a lane is in the middle of its attempt.
+  bool is_running() const { return current() == phase::running; }
   /// Whether its rows are in the answer.
   bool done() const { return current() == phase::done; }
   /// Whether its rows are in the answer or on their way into it.

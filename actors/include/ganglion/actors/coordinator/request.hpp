@@ -3,6 +3,7 @@
 #include <ganglion/actors/batcher/admission.hpp>
 #include <ganglion/actors/coordinator/chunk_plan.hpp>
 #include <ganglion/actors/coordinator/gather.hpp>
+#include <ganglion/actors/coordinator/model_counters.hpp>
 #include <ganglion/actors/protocol/coalescing_options.hpp>
 #include <ganglion/actors/protocol/request_options.hpp>
 #include <ganglion/model_io/program_set.hpp>
@@ -23,6 +24,7 @@ struct deployment {
   /// The cores that it may use, as per-process indices in the order given.
   std::vector<std::size_t> cores;
   coalescing_options coalescing;
+  std::shared_ptr<model_counters> counters = std::make_shared<model_counters>();
 
   const scatter_rule& rule() const { return programs.rule(); }
 };

@@ -9,19 +9,30 @@ namespace ganglion {
 /// Told of every execution that ended, by the core's actor. Must not block.
 using execution_observer = std::function<void(const execution_report&, std::size_t core)>;
 
+/// How long a lane may be in the middle of one thing before it counts as hung and is left behind; unset: for ever.
+struct hang_limits {
+  std::optional<std::chrono::nanoseconds> max_execution_time;
+  /// Of one step of a load: the making of a replica, or one forward of its warm-up.
+  std::optional<std::chrono::nanoseconds> max_load_step_time;
+};
+
+/// Checks them. Errors: `invalid_argument`.
+expected<void> validate(const hang_limits& limits);
+
 struct core_config {
   lane_config lane;
   lane_factory make_lane;
   /// Gets the credits back.
   caf::weak_actor_ptr batcher;
   execution_observer observer;
+  hang_limits limits;
 };
 
 /// Checks a configuration. Errors: `invalid_argument`.
 expected<void> validate(const core_config& config);
 
 /// A NeuronCore: the identity of a lane, and its voice. Spawned by the supervisor, which monitors it; monitors nobody.
-/// Quits with an error when its lane is lost; and when told to, after the reports of what its lane runs have come, or
+/// Quits with an error when its lane is lost or has hung; and when told to, after the reports of what its lane runs have come, or
 /// 100 ms later, when what still runs touches nothing any more. While the engine drains it goes on as ever. Throws
 /// `ganglion::error` for a configuration that `validate` refuses; a lane that cannot be made is a core that died.
 core_actor spawn_core(caf::local_actor& parent, core_config config);

@@ -8,11 +8,18 @@ namespace ganglion {
 
 /// A lane of one pinned thread, with its own intra-op threads. The thread is ours, not a detached actor: CAF would wait
 /// for that one for ever, while a thread that hangs in a forward can be left behind.
-/// Destroyed while idle, it joins its thread; while executing, it leaves the thread to end by itself.
+/// Destroyed while idle, it joins its thread; while executing, it leaves the thread to end by itself, at the lowest
+/// priority that there is.
 std::unique_ptr<lane> make_cpu_lane(const lane_config& config, std::shared_ptr<lane_sink> sink);
 
-/// The number of threads of given-up lanes that have not ended yet, in this process.
-std::size_t abandoned_lanes();
+/// Threads of given-up lanes that have not ended yet, and what they keep alive.
+struct abandoned_threads {
+  std::size_t count = 0;
+  /// Of the models' weights, which may be shared with other cores, and of the inputs of what they run.
+  std::size_t bytes = 0;
+};
+/// Those of this process.
+abandoned_threads abandoned_lanes();
 /// Waits until there is none, at most for `bound`. Returns whether there is none.
 bool wait_for_abandoned_lanes(std::chrono::nanoseconds bound);
 

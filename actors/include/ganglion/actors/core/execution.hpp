@@ -10,13 +10,19 @@ namespace ganglion {
 
 class replica;
 
+/// The cores that were lost with some rows.
+struct core_losses {
+  bool running = false;   ///< one of them while it ran them
+  std::uint8_t held = 0;  ///< how many there were: they may have waited in its lane
+};
+
 /// Rows of one request inside an execution.
 struct part {
   request_ptr owner;
   slot* where;            ///< one of the owner's slots
   std::uint32_t attempt;  ///< the attempt that this execution is
   std::int64_t offset;    ///< the first of its rows inside the execution
-  bool lost_before = false;  ///< whether a core was lost with them once
+  core_losses losses = {};
 };
 
 /// At most one compiled batch of rows of one or several requests, padded if need be: the only unit that goes to a core.
@@ -27,6 +33,7 @@ struct execution {
   std::size_t program = 0;          ///< which of the model's programs
   /// The program's compiled size along the scattered dimension.
   std::int64_t batch = 0;
+  std::int64_t input_bytes = 0;  ///< of its rows
   /// Never empty; in the order of their offsets, and without gaps: padding comes after the last.
   std::vector<part> parts;
   clock::time_point enqueued;  ///< when its oldest row was accepted

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,12 @@ class lane_sink {
   virtual void lost(std::string reason) = 0;
 };
 
+/// What a lane is in the middle of.
+struct lane_activity {
+  clock::time_point since;
+  bool loading = false;  ///< a step of a load; else an execution
+};
+
 /// What stands behind a core: a thread, later a device, another process or another host. Takes executions in order.
 /// All functions return at once and never throw; only the core's actor calls them.
 ///
@@ -42,6 +49,8 @@ class lane {
   virtual ~lane() = default;
   /// The number of executions that were started and not yet reported.
   virtual std::size_t depth() const noexcept = 0;
+  /// What it is in the middle of; nothing while it idles.
+  virtual std::optional<lane_activity> activity() const noexcept = 0;
   /// Makes and warms a replica; answered by `loaded`. Takes its steps in turn with the executions: what waits goes
   /// before the next step, the longest of which is one execution. Loads end in the order in which they began. A model
   /// that is there already is loaded again.

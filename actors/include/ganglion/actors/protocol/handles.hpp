@@ -19,7 +19,7 @@ using drain_role = caf::typed_actor<caf::replies_to<drain>::with<drained>>;
 using core_actor =
     caf::typed_actor<caf::replies_to<load_model>::with<model_loaded>, caf::reacts_to<unload_model>,
                      caf::reacts_to<start_execution>, caf::reacts_to<lane_loaded>, caf::reacts_to<lane_finished>,
-                     caf::reacts_to<lane_lost>, caf::reacts_to<end_core>,
+                     caf::reacts_to<lane_lost>, caf::reacts_to<look_at_lane>, caf::reacts_to<end_core>,
                      caf::replies_to<status_query>::with<core_status>>;
 
 /// A core is there, with all models that it should have.

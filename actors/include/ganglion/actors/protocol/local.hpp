@@ -126,6 +126,9 @@ struct lane_lost {
   caf::strong_actor_ptr receiver;
 };
 
+/// It is time to see whether the lane has hung.
+struct look_at_lane {};
+
 /// A core that was told to quit has waited for its lane for long enough.
 struct end_core {};
 
@@ -169,6 +172,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::start_execution)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_finished)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_lost)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::look_at_lane)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::end_core)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_loaded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployment_removed)

@@ -129,14 +129,20 @@ typename Inspector::result_type inspect(Inspector& f, status_query&) {
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, core_status& x) {
-  return f(caf::meta::type_name("ganglion::core_status"), x.index, x.up, x.restarts, x.executions, x.rows,
-           x.padding_rows, x.busy_ns, x.model_bytes, x.models);
+  return f(caf::meta::type_name("ganglion::core_status"), x.index, x.up, x.lost, x.restarts, x.executions, x.rows,
+           x.padding_rows, x.busy_ns, x.up_ns, x.model_bytes, x.models);
+}
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, model_status& x) {
+  return f(caf::meta::type_name("ganglion::model_status"), x.id, x.content_hash, x.cores, x.queued_rows, x.queued_bytes,
+           x.unanswered, x.executions_in_flight, x.rows, x.outcomes, x.queued, x.compute, x.total);
 }
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, status& x) {
-  return f(caf::meta::type_name("ganglion::status"), x.cores, x.queued_rows, x.queued_bytes, x.unanswered,
-           x.executions_in_flight, x.abandoned_lanes);
+  return f(caf::meta::type_name("ganglion::status"), x.cores, x.models, x.queued_rows, x.queued_bytes, x.unanswered,
+           x.executions_in_flight, x.abandoned_lanes, x.abandoned_bytes);
 }
 
 /// Closes admission. Answered by `drained` when everything accepted is answered, or `bound_ms` have passed.

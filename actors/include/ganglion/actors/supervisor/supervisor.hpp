@@ -19,6 +19,8 @@ struct supervisor_config {
   /// The most bytes of model weights on one core; unset: no limit (S15 of docs/semantics.md).
   std::optional<std::size_t> core_memory_bytes;
   execution_observer observer;
+  /// Of every core's lane.
+  hang_limits limits;
   /// Told of deaths, one sentence each, with what happens next; may be empty.
   std::function<void(std::string_view)> log;
   /// Told when a core that had died serves again, one sentence each; may be empty.

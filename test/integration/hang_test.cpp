@@ -1,0 +1,158 @@
+// Forwards that hang: max_execution_time, on real lanes with real models.
+#include <support/calls.hpp>
+#include <support/child_program.hpp>
+#include <support/engine_ears.hpp>
+#include <support/errors.hpp>
+#include <support/forward_gate.hpp>
+#include <support/modules.hpp>
+
+#include <ganglion/actors/core/cpu_lane.hpp>
+
+#include <sched.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+using namespace ganglion;
+using namespace ganglion::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// An engine whose cores count as hung after a fifth of a second.
+struct impatient_engine {
+  explicit impatient_engine(std::size_t cores) {
+    auto options = ears.options(cores);
+    options.max_execution_time = 200ms;
+    options.shutdown_bound = 1min;
+    host.emplace(options);
+  }
+
+  engine_ears ears;
+  std::optional<engine> host;
+};
+
+/// The scheduling policies of this process's threads of that name.
+std::multiset<int> policies_of(const std::string& name) {
+  std::multiset<int> result;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string found;
+    std::getline(std::ifstream(task.path() / "comm"), found);
+    if (found == name) result.insert(::sched_getscheduler(std::stoi(task.path().filename())));
+  }
+  return result;
+}
+
+compiled_model gated(std::int64_t batch) { return compiled(gated_plus_one(), {at::ones({batch, 3})}); }
+
+}  // namespace
+
+TEST_CASE("what a hung core held runs on another, and the stuck thread writes nowhere when it wakes up") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  impatient_engine on{2};
+  data_parallel parallel{*on.host, gated(4)};
+  forward_gate gate{1};
+  // The answer goes into a tensor of the caller's, which the stuck thread must not touch any more.
+  auto mine = at::zeros({4, 3});
+  request_options options;
+  options.outputs = {mine};
+  auto future = parallel.submit({counted({4, 3})}, options);
+  REQUIRE(gate.wait_for(1));
+  REQUIRE(ready(future));
+  const auto result = future.get();
+  EXPECT(same(mine, counted({4, 3}) + 1));
+  EXPECT(contains(on.ears.wait_for_sentence("died"), "max_execution_time = 200 ms passed while it ran an execution"));
+  on.ears.wait_for_sentence("is back and serves its 1 model again");
+
+  auto s = on.host->status();
+  EXPECT(s.abandoned_lanes == 1);
+  EXPECT(s.abandoned_bytes == 4 * 3 * sizeof(float));  // its inputs; the model has no weights
+  EXPECT(s.cores[0].restarts + s.cores[1].restarts == 1);
+  mine.fill_(7);
+  gate.open();
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  EXPECT(same(mine, at::full({4, 3}, 7.)));
+  s = on.host->status();
+  EXPECT(s.abandoned_lanes == 0);
+  EXPECT(s.abandoned_bytes == 0);
+  EXPECT(same(answer(parallel, {counted({40, 3})}), counted({40, 3}) + 1));
+}
+
+TEST_CASE("a request that hangs every core that it comes to fails with core_lost, and its neighbours are answered") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  impatient_engine on{2};
+  data_parallel parallel{*on.host, gated(1)};
+  forward_gate gate{2};
+  auto bad = parallel.submit({counted({1, 3})});
+  REQUIRE(gate.wait_for(1));
+  std::vector<std::future<c10::IValue>> others;
+  // The first of them may be the second that hangs: whichever two do not end.
+  for (int i = 0; i < 20; ++i) others.push_back(parallel.submit({counted({1, 3}) + i}));
+  REQUIRE(ready(bad));
+  std::size_t lost = failure_of_future(std::move(bad)).code == errc::core_lost;
+  for (auto& future : others) {
+    REQUIRE(ready(future));
+    const auto code = failure_of_future(std::move(future)).code;
+    EXPECT((code == errc::ok || code == errc::core_lost));
+    lost += code == errc::core_lost;
+  }
+  EXPECT(lost <= 1);
+  EXPECT(on.host->status().abandoned_lanes == 2);
+}
+
+TEST_CASE("with a single core that hangs the request fails with core_lost, and the next one is answered") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  impatient_engine on{1};
+  data_parallel parallel{*on.host, gated(2)};
+  forward_gate gate{1};
+  auto hangs = parallel.submit({counted({2, 3})});
+  REQUIRE(gate.wait_for(1));
+  auto waits = parallel.submit({counted({2, 3})});
+  REQUIRE(ready(hangs));
+  const auto f = failure_of_future(std::move(hangs));
+  EXPECT(f.code == errc::core_lost);
+  EXPECT(contains(f.text, "core nc:0 was lost while it held rows 0 to 1, and no other core can take them"));
+  REQUIRE(ready(waits));
+  EXPECT(same(waits.get().toTensor(), counted({2, 3}) + 1));
+}
+
+TEST_CASE("the thread that is left behind has the lowest priority") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  impatient_engine on{1};
+  data_parallel parallel{*on.host, gated(1)};
+  forward_gate gate{1};
+  auto future = parallel.submit({counted({1, 3})});
+  REQUIRE(gate.wait_for(1));
+  REQUIRE(ready(future));
+  on.ears.wait_for_sentence("is back");
+  EXPECT(policies_of("nc:0") == std::multiset<int>{SCHED_OTHER, SCHED_IDLE});
+}
+
+TEST_CASE("a warm-up that hangs fails the deployment, where its time is limited") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.max_load_step_time = 500ms;
+  engine host{options};
+  const auto model = gated(1);
+  forward_gate gate{1};
+  const auto f = failure_of([&] { data_parallel{host, model}; });
+  EXPECT(f.code == errc::core_lost);
+  EXPECT(contains(ears.wait_for_sentence("died"), "max_load_step_time = 500 ms passed while it loaded a model"));
+}
+
+TEST_CASE("the engine and the process end while a lane hangs") {
+  child_program process{GANGLION_LEAVE_HUNG, {}, {}};
+  EXPECT(process.line() == "answered with 1 thread left behind");
+  EXPECT(process.line() == "the engine has ended with 1 thread left behind");
+  const auto status = process.finish();
+  REQUIRE(WIFEXITED(status));
+  EXPECT(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("limits that cannot be are refused") {
+  engine_options options;
+  options.max_execution_time = 0ns;
+  EXPECT(contains(failure_of([&] { engine{options}; }).text, "max_execution_time is 0 ns, but must be positive"));
+}
