@@ -23,9 +23,11 @@ class forward_gate {
   void open();
   /// Waits until `count` forwards stand before it. Returns false if they do not come within a minute.
   bool wait_for(std::size_t count);
+  /// Whether `count` forwards stand before it now.
+  bool stands(std::size_t count) const;
 };
 
-/// x + 1, behind the gate. Traced and warmed while no gate is closed.
+/// x + 1, behind the gate; fails where any element is above 1e6. Traced and warmed while no gate is closed.
 torch::jit::Module gated_plus_one();
 
 }  // namespace ganglion::test
