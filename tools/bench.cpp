@@ -90,6 +90,18 @@ class warnings_once {
   std::set<std::string, std::less<>> said_;
 };
 
+/// Shows what an engine does for as long as both are there.
+class watching {
+ public:
+  watching(bench_progress& on, const engine* host) : on_(on) { on_.watch(host); }
+  ~watching() { on_.watch(nullptr); }
+  watching(const watching&) = delete;
+  watching& operator=(const watching&) = delete;
+
+ private:
+  bench_progress& on_;
+};
+
 load_result run_scenario(data_parallel& net, const bench_request& request, const bench_options& given,
                          std::size_t in_flight) {
   switch (given.scenario) {
@@ -139,7 +151,9 @@ bench_report measure(const bench_options& given, execution_recorder& recorder) {
   settings.on_execution = [&](const execution_record& record) { recorder.add(record); };
   // Of an overloaded server most requests are still waiting at the end, and nobody waits for them.
   settings.shutdown_bound = std::chrono::seconds(1);
+  settings.trace_out = given.trace_out;
   engine host(std::move(settings));
+  const watching watched{progress, given.watch ? &host : nullptr};
   const bench_session session{given, model, host, progress,
                               value_or_throw(resolve_device_ids(given.device_ids, host.core_count()))};
   bench_report report;
@@ -165,7 +179,8 @@ bench_report measure(const bench_options& given, execution_recorder& recorder) {
 
 void bench(bench_command& given) {
   read(given);
-  if (!given.timeline.empty()) check_output_path(given.timeline, {given.model});
+  for (const auto& output : {given.timeline, given.trace_out})
+    if (!output.empty()) check_output_path(output, {given.model});
   execution_recorder recorder;
   auto report = measure(given, recorder);
   // The engine tells of an execution after its answer, but not after its own end, which has come.
@@ -201,6 +216,8 @@ void add_bench(CLI::App& app) {
                  "Also against bare loops over the same program, intra-op threads and a bare ring of threads; memory");
   verb->add_option("--timeline", given->timeline, "Draw the executions of the run into an SVG file")
       ->type_name("FILE");
+  add_trace_out(*verb, given->trace_out);
+  verb->add_flag("--watch", given->watch, "Show on the terminal what each core and model does meanwhile");
   add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
   verb->callback([given] { bench(*given); });

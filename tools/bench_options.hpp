@@ -34,6 +34,8 @@ struct bench_options {
   bool scaling = false;
   bool baseline = false;
   std::string timeline;
+  std::string trace_out;
+  bool watch = false;
 };
 
 }  // namespace ganglion::command

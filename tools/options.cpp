@@ -99,6 +99,11 @@ CLI::Option* add_op_libraries(CLI::App& verb, load_options& options) {
       ->type_name("FILE");
 }
 
+CLI::Option* add_trace_out(CLI::App& verb, std::string& path) {
+  return verb.add_option("--trace-out", path, "Write a timeline of the run that Perfetto and chrome://tracing open")
+      ->type_name("FILE");
+}
+
 CLI::Option* add_json(CLI::App& verb, bool& json) {
   return verb.add_flag("--json", json, "Print one JSON object on stdout");
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <unistd.h>
@@ -10,10 +11,14 @@ namespace ganglion::command {
 
 namespace {
 
-constexpr std::string_view clear_line = "\r\033[K";
-
 std::mutex stderr_mutex;
-bool line_shown = false;  // guarded by stderr_mutex
+std::size_t lines_shown = 0;  // guarded by stderr_mutex
+
+/// Takes what is shown off the terminal.
+std::string clear_shown() {
+  if (lines_shown == 0) return {};
+  return lines_shown == 1 ? "\r\033[K" : fmt::format("\r\033[{}A\033[J", lines_shown - 1);
+}
 
 void write_to_stderr(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
@@ -40,20 +45,20 @@ void progress_line::keep_up_to_date() {
   std::unique_lock lock(mutex_);
   // What is over at once shows nothing.
   while (!ending_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; })) {
-    auto line = fmt::format("{}ganglion: {}", clear_line, text_());
+    auto text = text_();
     std::lock_guard writing(stderr_mutex);
-    write_to_stderr(line);
-    line_shown = true;
+    write_to_stderr(fmt::format("{}ganglion: {}", clear_shown(), text));
+    lines_shown = 1 + static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
   std::lock_guard writing(stderr_mutex);
-  if (line_shown) write_to_stderr(clear_line);
-  line_shown = false;
+  write_to_stderr(clear_shown());
+  lines_shown = 0;
 }
 
 void print_stderr_line(const std::string& line) {
   std::lock_guard writing(stderr_mutex);
-  write_to_stderr(fmt::format("{}{}\n", line_shown ? clear_line : "", line));
-  line_shown = false;
+  write_to_stderr(fmt::format("{}{}\n", clear_shown(), line));
+  lines_shown = 0;
 }
 
 }  // namespace ganglion::command

@@ -26,6 +26,7 @@ struct run_command {
   std::optional<std::int64_t> split_size;
   std::optional<std::int64_t> num_workers;
   std::vector<double> pad_values;
+  std::string trace_out;
   bool json = false;
 };
 
@@ -77,6 +78,7 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
   run_report report;
   std::atomic<std::int64_t> rows_done{0};
   auto settings = command_engine_options();
+  settings.trace_out = given.trace_out;
   settings.on_execution = [&](const execution_record& record) {
     if (!record.failed) rows_done += record.rows;
   };
@@ -127,6 +129,7 @@ void run_model(const run_command& given) {
   std::vector<fs::path> read(given.inputs.begin(), given.inputs.end());
   read.emplace_back(given.model);
   check_output_path(given.output, read);
+  if (!given.trace_out.empty()) check_output_path(given.trace_out, read);
   const auto model = load(given.model, given.loading);
   check_output_format(model.signature(), given.output);
   auto arguments = read_arguments(model.signature(), given.inputs);
@@ -158,6 +161,7 @@ void add_run(CLI::App& app) {
   add_numbers(
       *verb, "--pad-value", given->pad_values,
       "What inputs shorter than a program's are filled up with; one for all tensor inputs, or repeated for each");
+  add_trace_out(*verb, given->trace_out);
   add_op_libraries(*verb, given->loading);
   add_json(*verb, given->json);
   verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as\n"

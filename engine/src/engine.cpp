@@ -88,13 +88,26 @@ void require_threads(std::size_t lanes) {
                             actors + lanes, threads.size(), problem));
 }
 
-execution_observer observer_of(const engine_options& options) {
-  if (!options.on_execution) return {};
-  return [told = guarded(options.on_execution)](const execution_report& report, std::size_t core) {
+execution_record record_of(const execution_report& report, std::size_t core) {
+  const auto& work = *report.work;
+  execution_record result{core, work.deployment_id, work.id, work.rows(), work.padding_rows(),
+                          report.error.code != errc::ok, work.queued_rows, {}, work.enqueued, work.formed,
+                          report.started, report.computed, report.ended};
+  result.parts.reserve(work.parts.size());
+  for (const auto& p : work.parts)
+    result.parts.push_back({p.owner->id(), p.where->first_row(), p.where->rows(), p.owner->rows(), p.attempt,
+                            p.owner->accepted()});
+  return result;
+}
+
+execution_observer observer_of(const engine_options& options, std::shared_ptr<trace_file> trace) {
+  if (!options.on_execution && !trace) return {};
+  return [told = options.on_execution ? guarded(options.on_execution) : nullptr, trace = std::move(trace)](
+             const execution_report& report, std::size_t core) {
     if (!report.ran) return;
-    const auto& work = *report.work;
-    told({core, work.deployment_id, work.id, work.rows(), work.padding_rows(), report.error.code != errc::ok,
-          work.enqueued, work.formed, report.started, report.computed, report.ended});
+    auto record = record_of(report, core);
+    if (told) told(record);
+    if (trace) trace->add(std::move(record));
   };
 }
 
@@ -134,7 +147,12 @@ engine::state::state(engine_options given)
   config.limits = {options.max_execution_time, options.max_load_step_time};
   value_or_throw(validate(config.limits));
   config.core_memory_bytes = options.core_memory_bytes;
-  config.observer = observer_of(options);
+  if (!options.trace_out.empty()) {
+    auto opened = trace_file::open(options.trace_out, globals.size(),
+                                   [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); });
+    trace = value_or_throw(std::move(opened));
+  }
+  config.observer = observer_of(options, trace);
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
   config.news = [told = options.log](std::string_view sentence) { told(log_level::info, sentence); };
 
@@ -191,6 +209,7 @@ void engine::state::shut_down() {
                     gate->unanswered(), options.shutdown_bound.count()));
   caf::anon_send_exit(supervisor, caf::exit_reason::user_shutdown);
   supervisor_ended.wait();
+  if (trace) trace->close();
   // Lanes that had just reported are a few instructions from their end: see them out.
   wait_for_abandoned_lanes(std::chrono::milliseconds(100));
 }

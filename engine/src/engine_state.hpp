@@ -2,6 +2,7 @@
 
 #include "completions.hpp"
 #include "forks.hpp"
+#include "trace_file.hpp"
 
 #include <ganglion/actors/supervisor/supervisor.hpp>
 #include <ganglion/engine/core_lock.hpp>
@@ -42,6 +43,7 @@ struct engine::state {
   std::optional<caf::actor_system> system;
   supervisor_actor supervisor;
   std::shared_future<void> supervisor_ended;
+  std::shared_ptr<trace_file> trace;
   std::atomic<bool> shut{false};
   completions done;
 };

@@ -6,10 +6,14 @@ is there and can be one.
 
 import json
 import math
+import os
+import pty
+import re
+import subprocess
 import unittest
 import xml.etree.ElementTree as xml
 
-from command_support import Command, at, folder, model
+from command_support import GANGLION, Command, at, environment, folder, model
 
 
 class Bench(Command):
@@ -138,6 +142,30 @@ class Bench(Command):
         groups = list(picture.iter("{http://www.w3.org/2000/svg}g"))
         self.assertGreater(len(groups), 20)
         self.assertLess(len(groups), 220)
+
+    def test_trace_out_is_a_list_of_trace_events_and_refused_where_it_cannot_be(self):
+        report = self.bench("linear", "--batch", "22", "--trace-out", at("run.json"))
+        events = json.loads((folder / "run.json").read_text())
+        executions = [e for e in events if e.get("cat") == "execution"]
+        self.assertGreaterEqual(len(executions), report["executions"])
+        self.assertEqual({e["tid"] for e in executions}, {1, 2})
+        self.assertEqual({e["ph"] for e in events}, set("MXCsft"))
+        self.refused("io_failed", "bench", model("linear"), "--trace-out", at("missing/run.json"), text="missing")
+        self.refused("invalid_argument", "bench", model("linear"), "--trace-out", model("linear"), text="linear.pt")
+
+    def test_watch_shows_each_core_and_model_on_a_terminal(self):
+        terminal, stderr = pty.openpty()
+        process = subprocess.Popen([GANGLION, "bench", model("linear"), "--seconds", "30", "--watch"],
+                                   env=environment(), stderr=stderr, stdout=subprocess.DEVNULL)
+        os.close(stderr)
+        try:
+            shown = b""
+            while not re.search(rb"nc:0 +up.* % busy.*\n.*nc:1 +up.*\n.*requests/s well.* p99 ", shown):
+                shown += os.read(terminal, 1000)  # fails where the command ends before
+        finally:
+            process.kill()
+            process.wait()
+            os.close(terminal)
 
     def test_a_timeline_from_before_is_replaced_whole_or_kept(self):
         old = folder / "old.svg"

@@ -4,9 +4,13 @@
 #include <support/errors.hpp>
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
+#include <support/scratch_folder.hpp>
 
 #include <ganglion/engine/prometheus.hpp>
 
+#include <boost/json.hpp>
+
+#include <fstream>
 #include <sstream>
 
 using namespace ganglion;
@@ -133,4 +137,68 @@ TEST_CASE("a status as Prometheus reads it") {
   EXPECT(value_of(text, "ganglion_request_seconds_bucket{model=\"7\",le=\"+Inf\"}") == 4);
   EXPECT(contains(text, "# TYPE ganglion_request_seconds histogram"));
   EXPECT(contains(text, "# TYPE ganglion_core_restarts_total counter"));
+}
+
+namespace {
+
+boost::json::array events_of(const std::filesystem::path& path) {
+  std::ifstream file{path};
+  return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_array();
+}
+
+std::vector<boost::json::object> events_like(const boost::json::array& all, std::string_view phase,
+                                             std::string_view category) {
+  std::vector<boost::json::object> result;
+  for (const auto& e : all)
+    if (e.at("ph").as_string() == phase && (category.empty() || e.at("cat").as_string() == category))
+      result.push_back(e.as_object());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a timeline has each execution on its core's lane, each request as a flow, and what waits") {
+  scratch_folder folder;
+  const auto path = folder / "timeline.json";
+  engine_ears ears;
+  auto options = ears.options(2);
+  options.trace_out = path;
+  std::uint64_t model = 0;
+  {
+    engine host{options};
+    data_parallel parallel{host, compiled(modules::plus_one(), {at::ones({4, 3})})};
+    model = parallel.id();
+    answer(parallel, {counted({10, 3})});
+    answer(parallel, {counted({2, 3})});
+  }
+  const auto all = events_of(path);
+  const auto executions = events_like(all, "X", "execution");
+  const auto records = ears.executions();
+  REQUIRE(executions.size() == records.size());
+  std::int64_t rows = 0, padding = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& args = executions[i].at("args");
+    EXPECT(args.at("execution").to_number<std::uint64_t>() == records[i].execution_id);
+    EXPECT(args.at("model").to_number<std::uint64_t>() == model);
+    EXPECT(executions[i].at("tid").to_number<std::size_t>() == records[i].core + 1);
+    rows += args.at("rows").to_number<std::int64_t>();
+    padding += args.at("padding_rows").to_number<std::int64_t>();
+  }
+  EXPECT(rows == 12);
+  EXPECT(padding == 4);
+  EXPECT(events_like(all, "X", "request").size() == 2);
+  EXPECT(events_like(all, "s", "request").size() == 2);
+  EXPECT(events_like(all, "t", "request").size() == 2);  // ten rows are three executions
+  EXPECT(events_like(all, "f", "request").size() == 2);
+  EXPECT(events_like(all, "X", "stage").size() == 2 * executions.size());
+  EXPECT(events_like(all, "C", "").size() == 2 * executions.size());
+}
+
+TEST_CASE("a timeline that cannot be written is refused") {
+  scratch_folder folder;
+  engine_options options;
+  options.trace_out = folder / "nowhere/timeline.json";
+  const auto f = failure_of([&] { engine{options}; });
+  EXPECT(f.code == errc::io_failed);
+  EXPECT(contains(f.text, "cannot be written: No such file or directory"));
 }

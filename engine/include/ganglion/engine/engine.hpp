@@ -22,6 +22,15 @@ struct lane_config;
 /// `warning`: something is not as it should be: a death, a limit, what a handler threw. `info`: it is well again.
 enum class log_level { info, warning };
 
+/// Rows of one request inside an execution.
+struct execution_part {
+  std::uint64_t request_id = 0;
+  std::int64_t first_row = 0, rows = 0;
+  std::int64_t request_rows = 0;  ///< of the whole request
+  std::uint32_t attempt = 0;      ///< how often these rows were taken back before
+  std::chrono::steady_clock::time_point accepted;
+};
+
 /// One execution that ended: at most a compiled batch of rows on one core.
 struct execution_record {
   using time_point = std::chrono::steady_clock::time_point;
@@ -32,6 +41,9 @@ struct execution_record {
   std::int64_t rows = 0;
   std::int64_t padding_rows = 0;
   bool failed = false;
+  /// Rows that still waited for programs of these sizes when it was formed.
+  std::int64_t queued_rows = 0;
+  std::vector<execution_part> parts;
   time_point enqueued;  ///< its oldest row was accepted
   time_point formed;    ///< it was bound to the core
   time_point started;   ///< forward began
@@ -79,6 +91,10 @@ struct engine_options {
   /// after the answers that the execution completed, and before the engine's destructor returns; not of an execution
   /// that still computes, for nobody, 100 ms after the engine was told to end.
   std::function<void(const execution_record&)> on_execution;
+  /// Where a timeline of the run is written while it goes on, in the trace-event format that Perfetto and
+  /// chrome://tracing open: executions on the lanes of their cores, requests as flows through them, rows that wait.
+  /// A file that is there is replaced; one that cannot be written is `io_failed`. Empty: none.
+  std::filesystem::path trace_out;
   /// What stands behind a core; unset: a pinned CPU thread.
   std::function<std::unique_ptr<lane>(const lane_config&, std::shared_ptr<lane_sink>)> make_lane;
 };

@@ -62,6 +62,7 @@ class request {
   const std::shared_ptr<const deployment>& shared_target() const { return target_; }
   std::int64_t rows() const { return inputs_.rows; }
   std::int64_t row_bytes() const { return row_bytes_; }
+  clock::time_point accepted() const { return accepted_; }
   const std::vector<c10::IValue>& leaves() const { return inputs_.leaves; }
   /// Which of its deployment's buckets takes it, and whether its rows are padded to the bucket's sizes.
   std::size_t bucket() const { return inputs_.bucket; }
