@@ -19,10 +19,10 @@ compiled_model compiled_for(const torch::jit::Module& module, std::vector<std::v
   return trace(module, examples.front(), options);
 }
 
-compiled_model linear_for(const std::vector<std::int64_t>& batches) {
+compiled_model linear_for(const std::vector<std::int64_t>& batches, std::int64_t features = 4) {
   std::vector<std::vector<c10::IValue>> examples;
-  for (auto batch : batches) examples.push_back({at::rand({batch, 4})});
-  return compiled_for(modules::linear(), examples);
+  for (auto batch : batches) examples.push_back({at::rand({batch, features})});
+  return compiled_for(modules::linear(features, features - 1), examples);
 }
 
 /// x * mask + 1, and the sum of what is not masked.
@@ -56,15 +56,13 @@ TEST_CASE("several batch sizes: every number of rows is answered as by the modul
   engine_ears ears;
   engine host{ears.options(2)};
   data_parallel parallel{host, linear_for({8, 1, 4, 32})};
-  auto module = modules::linear();
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (std::uint32_t seed = 0; seed < 4; ++seed)
-    callers.emplace_back([&, seed] {
+    callers.emplace_back([&, seed, own = modules::linear()]() mutable {
       std::mt19937 random{seed};
       for (int i = 0; i < 60; ++i) {
         const auto x = at::rand({1 + static_cast<std::int64_t>(random() % 70), 4});
-        auto own = module.clone();
         wrong += !at::allclose(parallel({x}).toTensor(), own.forward({x}).toTensor(), 1e-4, 1e-5);
       }
     });
@@ -75,13 +73,15 @@ TEST_CASE("several batch sizes: every number of rows is answered as by the modul
 TEST_CASE("several batch sizes: one row runs alone on the program for one, and nothing is padded") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{host, linear_for({64, 1})};
+  // So wide that 64 rows take many times longer than one, however busy the machine is.
+  const auto model = linear_for({64, 1}, 1'024);
+  data_parallel parallel{host, model};
   request_options options;
-  auto r = parallel.submit({at::rand({1, 4})}, options).get();
+  auto r = parallel.submit({at::rand({1, 1'024})}, options).get();
   EXPECT(r.timing.executions == 1);
   EXPECT(r.timing.padded_rows == 0);
-  data_parallel pinned{host, linear_for({64, 1}), {.deterministic = true}};
-  r = pinned.submit({at::rand({1, 4})}, options).get();
+  data_parallel pinned{host, model, {.deterministic = true}};
+  r = pinned.submit({at::rand({1, 1'024})}, options).get();
   EXPECT(r.timing.padded_rows == 63);
 }
 
