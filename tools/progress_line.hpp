@@ -8,9 +8,8 @@
 
 namespace ganglion::command {
 
-/// While it lives, a terminal on stderr shows the text, of one line or several, and keeps it up to date; where stderr is
-/// no terminal, nothing.
-/// `text` is called on a thread of its own. At most one at a time.
+/// While it lives, a terminal on stderr shows the text, of one line or several, and keeps it up to date; where stderr
+/// is no terminal, nothing. `text` is called on a thread of its own. At most one at a time.
 class progress_line {
  public:
   explicit progress_line(std::function<std::string()> text);

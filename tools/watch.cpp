@@ -51,8 +51,8 @@ std::uint64_t answered(const model_status& m) { return m.outcomes.empty() ? 0 : 
 double milliseconds(std::chrono::nanoseconds t) { return std::chrono::duration<double, std::milli>(t).count(); }
 
 std::string line_of(const model_status& m, const model_status& before, double seconds) {
-  auto line = fmt::format("model {}  {} rows wait ({}), {} executions in flight", m.id, short_number(double(m.queued_rows)),
-                          short_bytes(m.queued_bytes), m.executions_in_flight);
+  auto line = fmt::format("model {}  {} rows wait ({}), {} executions in flight", m.id,
+                          short_number(double(m.queued_rows)), short_bytes(m.queued_bytes), m.executions_in_flight);
   if (seconds > 0)
     line += fmt::format(", {} requests/s well, {} not",
                         short_number(growth(answered(before), answered(m)) / seconds),

@@ -215,8 +215,9 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
     auto losses = p.losses;
     bool again = ++losses.held < most_losses && !(running && (losses.running || !elsewhere));
     if (!again) {
-      end(p.owner, lost(running && !losses.running ? "and no other core can take them" : "after it had been tried before",
-                        *p.where, core));
+      end(p.owner,
+          lost(running && !losses.running ? "and no other core can take them" : "after it had been tried before",
+               *p.where, core));
       continue;
     }
     losses.running |= running;

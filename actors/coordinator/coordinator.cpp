@@ -99,6 +99,8 @@ void warn_of(coordinator_pointer self, const request& r) {
 /// Fixes the rules for a request and passes it on.
 void accept(coordinator_pointer self, request_ptr r) {
   const auto& config = self->state.config;
+  // It may have been checked by the signature of a model that was replaced meanwhile.
+  if (&r->target() != config.target.get()) r->retarget(config.target);
   r->plan(config.dynamic_batching, config.split_size);
   if (r->rows() == 0 && config.dynamic_batching) {
     r->answer_empty();
@@ -192,6 +194,15 @@ void on_configure(coordinator_pointer self, const configure& m) {
   }
 }
 
+served on_serve(coordinator_pointer self, const serve& m) {
+  auto& config = self->state.config;
+  config.target = m.target;
+  if (config.num_workers) self->send(config.batcher, limit_workers{config.target->id, config.num_workers});
+  if (config.warnings)
+    for (const auto& sentence : config.target->model.warnings()) config.warnings->add(sentence, sentence);
+  return {m.operation};
+}
+
 coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, coordinator_config config) {
   self->state.config = std::move(config);
   return {
@@ -200,6 +211,12 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, 
       [self](const submission& m) { accept(self, m.value); },
       [self](const withdraw& m) { withdraw_request(self, m.request_id, m.reason); },
       [self](const configure& m) { on_configure(self, m); },
+      [self](const replace_model& m) {
+        auto of_mine = m;
+        of_mine.coordinator = self->address();
+        return self->delegate(self->state.config.supervisor, std::move(of_mine));
+      },
+      [self](const serve& m) { return on_serve(self, m); },
       [self](const answered& m) { on_answered(self, m); },
       [self](const status_query& m) { return self->delegate(self->state.config.supervisor, m); },
       [self](const drain& m) { return self->delegate(self->state.config.supervisor, m); },

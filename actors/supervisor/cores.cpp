@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 
 namespace ganglion {
@@ -75,15 +76,20 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
 
 namespace {
 
+/// Of a model that takes the place of another it tells under one number, which counts the requests of both.
 std::vector<model_status> models_of(const supervisor_state& s) {
   std::vector<model_status> result;
-  for (const auto& [id, d] : s.deployments) {
+  for (const auto& [address, entry] : s.coordinators) {
+    auto found = s.deployments.find(entry.deployment);
+    if (found == s.deployments.end()) continue;
+    const auto& d = found->second;
     auto& m = result.emplace_back();
-    m.id = id;
+    m.id = d->id;
     m.content_hash = d->model.content_hash();
     m.cores.assign(d->cores.begin(), d->cores.end());
     d->counters->read(m);
   }
+  std::ranges::sort(result, {}, &model_status::id);
   return result;
 }
 

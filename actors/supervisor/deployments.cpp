@@ -18,39 +18,10 @@ std::uint64_t next_deployment_id() {
   return ++last;
 }
 
-/// Null where its clients have let it go.
-coordinator_actor coordinator_of(const supervisor_state& s, const deployment& d) {
-  for (const auto& [address, id] : s.coordinators)
-    if (id == d.id) return caf::actor_cast<coordinator_actor>(address);
-  return {};
-}
-
-void answer(operation& op, const deployed& result) {
-  op.promise.deliver(result);
-  if (op.wanted.reply) op.wanted.reply(result);
-}
-
 std::size_t bytes_on(const supervisor_state& s, std::size_t core) {
   std::size_t bytes = 0;
   for (auto id : s.cores[core].models) bytes += s.models.at(id).model.weight_bytes();
   return bytes;
-}
-
-/// Sentence if a deployment cannot be made on this engine now.
-expected<void> check_room(const supervisor_state& s, const deployment& d) {
-  auto limit = s.config.core_memory_bytes;
-  if (!limit) return {};
-  for (auto core : d.cores) {
-    auto needed = s.cores[core].models.contains(d.model.id()) ? 0 : d.model.weight_bytes();
-    auto used = bytes_on(s, core);
-    if (used + needed > *limit)
-      return failure{
-          errc::core_memory_exceeded,
-          fmt::format("the model needs {} bytes on core nc:{}, where {} of {} are in use: unload another model or "
-                      "raise core_memory_bytes",
-                      needed, core, used, *limit)};
-  }
-  return {};
 }
 
 expected<std::shared_ptr<const deployment>> target_of(const supervisor_state& s, const deploy& m) {
@@ -59,20 +30,6 @@ expected<std::shared_ptr<const deployment>> target_of(const supervisor_state& s,
   if (!made) return made.error();
   if (auto fits = check_room(s, **made); !fits) return fits.error();
   return made;
-}
-
-void forget_model(supervisor_pointer self, std::uint64_t model_id) {
-  auto& s = self->state;
-  auto found = s.models.find(model_id);
-  if (found == s.models.end() || --found->second.deployments > 0) return;
-  s.models.erase(found);
-  for (std::size_t i = 0; i < s.cores.size(); ++i) {
-    auto& c = s.cores[i];
-    c.loaded.erase(model_id);
-    if (c.models.erase(model_id) > 0 && c.handle) self->send(c.handle, unload_model{model_id});
-    if (std::erase_if(c.awaited, [model_id](const auto& load) { return load.second == model_id; }) > 0)
-      announce_if_ready(self, i);
-  }
 }
 
 void add_warnings(const deployment& d, const deploy& m) {
@@ -106,41 +63,47 @@ coordinator_actor add_coordinator(supervisor_pointer self, const operation& op) 
   const auto& d = op.target;
   add_warnings(*d, m);
   warn_of_vectors(*d, m);
-  self->send(s.batcher, add_deployment{d, m.num_workers, s.models.at(d->model.id()).seconds,
-                                       {op.awaited.begin(), op.awaited.end()}});
-  s.deployments.emplace(d->id, d);
+  add_to_batcher(self, op, m.num_workers);
   bool dynamic = m.dynamic_batching && d->rule().is_batch_dim && d->model.not_eligible().empty();
   auto coordinator = spawn_coordinator(*self, {d, s.config.gate, m.warnings, s.batcher, supervisor_actor{self}, dynamic,
                                                m.num_workers, m.split_size});
   self->monitor(coordinator);
-  s.coordinators.emplace(coordinator.address(), d->id);
+  s.coordinators[coordinator.address()].deployment = d->id;
   return coordinator;
 }
 
-void tell_progress(const supervisor_state& s, const operation& op, coordinator_actor coordinator) {
+void tell_progress(const supervisor_state& s, const operation& op) {
   auto model_id = op.target->model.id();
   auto has_it = [&](auto core) { return s.cores[core].loaded.contains(model_id); };
   const auto& cores = op.target->cores;
   auto ready = static_cast<std::size_t>(std::count_if(cores.begin(), cores.end(), has_it));
-  op.wanted.progress({std::move(coordinator), ready, cores.size()});
+  op.wanted.progress({caf::actor_cast<coordinator_actor>(op.coordinator), ready, cores.size()});
 }
 
 /// All cores have answered.
 void complete(supervisor_pointer self, std::uint64_t id) {
   auto& s = self->state;
-  auto node = s.operations.extract(id);
+  auto found = s.operations.find(id);
+  bool ok = found->second.error.code == errc::ok;
+  if (ok && found->second.replaces) return serve_instead(self, id);
+  auto node = s.operations.extract(found);
   auto& op = node.mapped();
-  if (op.error.code == errc::ok) {
-    answer(op, {op.open() ? coordinator_of(s, *op.target) : add_coordinator(self, op), op.target, {}});
-    return;
+  if (ok) {
+    answer(op, {op.open() ? caf::actor_cast<coordinator_actor>(op.coordinator) : add_coordinator(self, op), op.target,
+                {}});
+  } else {
+    if (op.open()) {
+      s.deployments.erase(op.target->id);
+      // Before the cores are told to let the model go: the batcher has failed what they cannot run then.
+      self->send(s.batcher, deployment_failed{op.target->id, op.error});
+    }
+    forget_model(self, op.target->model.id());
+    answer(op, {{}, nullptr, op.error});
   }
-  if (op.open()) {
-    s.deployments.erase(op.target->id);
-    // Before the cores are told to let the model go: the batcher has failed what they cannot run then.
-    self->send(s.batcher, deployment_failed{op.target->id, op.error});
+  if (auto entry = s.coordinators.find(op.coordinator); entry != s.coordinators.end()) {
+    entry->second.operation = 0;
+    begin_next(self, op.coordinator);
   }
-  forget_model(self, op.target->model.id());
-  answer(op, {{}, nullptr, op.error});
 }
 
 }  // namespace
@@ -149,6 +112,51 @@ void supervisor_state::fail_operations(const failure& f) {
   auto all = std::move(operations);
   operations.clear();
   for (auto& [id, op] : all) answer(op, {{}, nullptr, f});
+  for (auto& [address, entry] : coordinators)
+    for (auto& op : std::exchange(entry.next, {})) answer(op, {{}, nullptr, f});
+}
+
+void answer(operation& op, const deployed& result) {
+  op.promise.deliver(result);
+  if (op.wanted.reply) op.wanted.reply(result);
+}
+
+expected<void> check_room(const supervisor_state& s, const deployment& d) {
+  auto limit = s.config.core_memory_bytes;
+  if (!limit) return {};
+  for (auto core : d.cores) {
+    auto needed = s.cores[core].models.contains(d.model.id()) ? 0 : d.model.weight_bytes();
+    auto used = bytes_on(s, core);
+    if (used + needed > *limit)
+      return failure{
+          errc::core_memory_exceeded,
+          fmt::format("the model needs {} bytes on core nc:{}, where {} of {} are in use: unload another model or "
+                      "raise core_memory_bytes",
+                      needed, core, used, *limit)};
+  }
+  return {};
+}
+
+void add_to_batcher(supervisor_pointer self, const operation& op, std::optional<std::size_t> num_workers) {
+  auto& s = self->state;
+  const auto& d = op.target;
+  self->send(s.batcher, add_deployment{d, num_workers, s.models.at(d->model.id()).seconds,
+                                       {op.awaited.begin(), op.awaited.end()}});
+  s.deployments.emplace(d->id, d);
+}
+
+void forget_model(supervisor_pointer self, std::uint64_t model_id) {
+  auto& s = self->state;
+  auto found = s.models.find(model_id);
+  if (found == s.models.end() || --found->second.deployments > 0) return;
+  s.models.erase(found);
+  for (std::size_t i = 0; i < s.cores.size(); ++i) {
+    auto& c = s.cores[i];
+    c.loaded.erase(model_id);
+    if (c.models.erase(model_id) > 0 && c.handle) self->send(c.handle, unload_model{model_id});
+    if (std::erase_if(c.awaited, [model_id](const auto& load) { return load.second == model_id; }) > 0)
+      announce_if_ready(self, i);
+  }
 }
 
 expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted, std::size_t core_count) {
@@ -174,18 +182,24 @@ expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted
 }
 
 caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
-  auto& s = self->state;
-  operation op{m, nullptr, self->make_response_promise<deployed>(), {}, {}};
+  operation op{m, self->make_response_promise<deployed>()};
   auto promise = op.promise;
-  auto target = target_of(s, m);
-  if (!target) {
+  auto target = target_of(self->state, m);
+  if (target) {
+    op.target = *target;
+    begin(self, std::move(op));
+  } else {
     answer(op, {{}, nullptr, target.error()});
-    return promise;
   }
-  op.target = *target;
+  return promise;
+}
+
+void begin(supervisor_pointer self, operation op) {
+  auto& s = self->state;
   auto id = ++s.last_operation;
-  auto model_id = m.model.id();
-  ++s.models.try_emplace(model_id, model_entry{m.model, 0, {}}).first->second.deployments;
+  const auto& model = op.target->model;
+  auto model_id = model.id();
+  ++s.models.try_emplace(model_id, model_entry{model, 0, {}}).first->second.deployments;
   for (auto core : op.target->cores) {
     auto& c = s.cores[core];
     c.models.insert(model_id);
@@ -193,13 +207,17 @@ caf::result<deployed> on_deploy(supervisor_pointer self, const deploy& m) {
     // loading it does it twice: whether it can is known when it answers.
     if (!c.handle || c.loaded.contains(model_id)) continue;
     op.awaited.insert(core);
-    self->send(c.handle, load_model{m.model, id});
+    self->send(c.handle, load_model{model, id});
   }
-  if (op.open()) tell_progress(s, op, add_coordinator(self, op));
+  if (op.open()) {
+    auto coordinator = add_coordinator(self, op);
+    op.coordinator = coordinator.address();
+    tell_progress(s, op);
+  }
+  if (op.coordinator) s.coordinators.at(op.coordinator).operation = id;
   bool ready = op.awaited.empty();
   s.operations.emplace(id, std::move(op));
   if (ready) complete(self, id);
-  return promise;
 }
 
 void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
@@ -227,7 +245,7 @@ void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
     op.error = m.report.error;
   else if (op.open()) {
     self->send(s.batcher, model_on_core{op.target, m.core, m.report.seconds});
-    tell_progress(s, op, coordinator_of(s, *op.target));
+    tell_progress(s, op);
   }
   if (op.awaited.empty()) complete(self, m.operation);
 }
@@ -245,6 +263,7 @@ void on_deployment_removed(supervisor_pointer self, const deployment_removed& m)
            {{}, nullptr, {errc::cancelled, "nobody held the deployment any more before its model was loaded"}});
   }
   forget_model(self, model_id);
+  has_left(self, m.id);
 }
 
 void load_all(supervisor_pointer self, std::size_t index) {

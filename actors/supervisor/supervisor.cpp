@@ -59,7 +59,7 @@ void advance_shutdown(supervisor_pointer self) {
   if (!s.ending) return;
   auto reason = caf::exit_reason::user_shutdown;
   if (!s.coordinators.empty()) {
-    for (auto& [address, id] : s.coordinators)
+    for (auto& [address, entry] : s.coordinators)
       if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(address)) self->send_exit(strong, reason);
     return;
   }
@@ -86,9 +86,8 @@ void on_exit(supervisor_pointer self, caf::exit_msg& m) {
 void on_down(supervisor_pointer self, caf::down_msg& m) {
   auto& s = self->state;
   if (auto found = s.coordinators.find(m.source); found != s.coordinators.end()) {
-    auto id = found->second;
-    s.coordinators.erase(found);
-    if (s.batcher) self->send(s.batcher, remove_deployment{id});
+    auto node = s.coordinators.extract(found);
+    coordinator_went_down(self, std::move(node.mapped()));
   } else if (s.batcher && s.batcher.address() == m.source) {
     s.batcher = nullptr;
     // Nothing works without it, and its death is a fault of ours: end in order, so that everybody gets an answer.
@@ -136,7 +135,9 @@ supervisor_actor::behavior_type supervisor_behavior(supervisor_pointer self, sup
   for (std::size_t i = 0; i < s.cores.size(); ++i) start_core(self, i);
   return {
       [self](const deploy& m) { return on_deploy(self, m); },
+      [self](const replace_model& m) { return on_replace(self, m); },
       [self](const model_loaded& m) { on_model_loaded(self, m); },
+      [self](const served& m) { on_served(self, m); },
       [self](const deployment_removed& m) { on_deployment_removed(self, m); },
       [self](const restart_core& m) {
         if (!self->state.ending) start_core(self, m.index);

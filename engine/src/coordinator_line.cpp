@@ -17,8 +17,12 @@ void coordinator_line::keep(kept m) {
     refused = failed_;
     if (!refused) kept_.push_back(std::move(m));
   }
-  if (auto* request = std::get_if<submission>(&m); refused && request != nullptr)
-    request->value->refuse(std::move(*refused));
+  if (refused) refuse(m, *refused);
+}
+
+void coordinator_line::refuse(const kept& m, const failure& reason) {
+  if (const auto* request = std::get_if<submission>(&m)) request->value->refuse(reason);
+  if (const auto* replacement = std::get_if<replace_model>(&m)) replacement->reply({{}, nullptr, reason});
 }
 
 void coordinator_line::withdraw(std::uint64_t request_id, failure reason) {
@@ -54,8 +58,7 @@ void coordinator_line::fail(const failure& reason) {
     failed_ = reason;
     refused.swap(kept_);
   }
-  for (auto& m : refused)
-    if (auto* request = std::get_if<submission>(&m)) request->value->refuse(reason);
+  for (const auto& m : refused) refuse(m, reason);
 }
 
 void coordinator_line::close() {

@@ -22,18 +22,20 @@ class coordinator_line {
 
   void send(submission m) { bring(std::move(m)); }
   void send(configure m) { bring(std::move(m)); }
+  void send(replace_model m) { bring(std::move(m)); }
   /// Takes a request back; may be called also while the owner closes the line.
   void withdraw(std::uint64_t request_id, failure reason);
 
   /// There is a coordinator. Again and with the same one without effect.
   void open(coordinator_actor to);
-  /// There will be none: refuses the requests that were kept, and all that come. The first reason counts.
+  /// There will be none: refuses the requests and replacements that were kept, and all that come. The first reason
+  /// counts.
   void fail(const failure& reason);
   /// Lets the coordinator go; what was accepted still reaches it. The owner's last call.
   void close();
 
  private:
-  using kept = std::variant<submission, configure, ganglion::withdraw>;
+  using kept = std::variant<submission, configure, replace_model, ganglion::withdraw>;
 
   template <class Message>
   void bring(Message m) {
@@ -44,6 +46,7 @@ class coordinator_line {
       keep(std::move(m));
   }
   void keep(kept m);
+  static void refuse(const kept& m, const failure& reason);
 
   std::atomic<bool> is_open_{false};
   std::mutex mutex_;

@@ -9,17 +9,27 @@
 #include <boost/asio/post.hpp>
 #include <caf/all.hpp>
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <utility>
 
 namespace ganglion {
+
+namespace {
+
+/// What a data_parallel serves, for whoever looks: the supervisor's thread puts another one there.
+using served_deployment = std::atomic<std::shared_ptr<const deployment>>;
+
+}  // namespace
 
 struct data_parallel::impl {
   // Destroyed last: the handle must go before its actor system can.
   std::shared_ptr<engine::state> host;
   std::shared_ptr<warning_log> warnings;
-  std::shared_ptr<const deployment> target;
+  std::shared_ptr<served_deployment> target;
+  std::vector<std::size_t> cores;
   std::shared_ptr<coordinator_line> line = std::make_shared<coordinator_line>();
   std::shared_ptr<readiness> ready;
 
@@ -60,6 +70,33 @@ class loading_report {
  private:
   std::shared_ptr<coordinator_line> line_;
   std::shared_ptr<readiness> ready_;
+};
+
+/// Brings what the supervisor says of a replacement to its data_parallel and to whoever waits for it: `draining` at the
+/// latest where it ended without a word.
+class replacement_report {
+ public:
+  explicit replacement_report(std::shared_ptr<served_deployment> target) : target_(std::move(target)) {}
+  ~replacement_report() { settle({{}, nullptr, {errc::draining, "the engine has ended: make another one"}}); }
+  replacement_report(const replacement_report&) = delete;
+  replacement_report& operator=(const replacement_report&) = delete;
+
+  std::shared_future<void> future() const { return future_; }
+  void settle(const deployed& result) {
+    if (std::exchange(settled_, true)) return;
+    if (result.ok()) {
+      target_->store(result.target);
+      promise_.set_value();
+    } else {
+      promise_.set_exception(std::make_exception_ptr(error(result.error)));
+    }
+  }
+
+ private:
+  std::shared_ptr<served_deployment> target_;
+  std::promise<void> promise_;
+  std::shared_future<void> future_ = promise_.get_future().share();
+  bool settled_ = false;
 };
 
 template <class T>
@@ -122,10 +159,12 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   wanted.coalescing = {options.max_queue_delay, options.ageing, options.deterministic};
   wanted.pad_values = options.pad_values;
   wanted.warnings = made->warnings;
-  made->target = wanted.target = value_or_throw(make_deployment(wanted, on.core_count()));
-  made->dynamic_batching = options.dynamic_batching && made->target->rule().is_batch_dim &&
-                           made->target->model.not_eligible().empty();
-  made->ready = std::make_shared<readiness>(made->target->cores.size());
+  wanted.target = value_or_throw(make_deployment(wanted, on.core_count()));
+  made->target = std::make_shared<served_deployment>(wanted.target);
+  made->cores = wanted.target->cores;
+  made->dynamic_batching = options.dynamic_batching && wanted.target->rule().is_batch_dim &&
+                           wanted.target->model.not_eligible().empty();
+  made->ready = std::make_shared<readiness>(made->cores.size());
   auto report = std::make_shared<loading_report>(made->line, made->ready);
   wanted.progress = [report](const deployment_progress& p) { report->came(p); };
   wanted.reply = [report](const deployed& d) { report->settle(d.error); };
@@ -140,6 +179,21 @@ void data_parallel::when_ready(std::function<void(failure&&)> done, std::stop_to
 }
 
 loading_progress data_parallel::progress() const { return impl_->ready->progress(); }
+
+void data_parallel::replace(compiled_model model) {
+  refuse_engine_thread("replace()");
+  begin_replacing(std::move(model)).get();
+}
+
+std::shared_future<void> data_parallel::begin_replacing(compiled_model model) {
+  auto report = std::make_shared<replacement_report>(impl_->target);
+  auto future = report->future();
+  replace_model wanted{std::move(model)};
+  wanted.target = value_or_throw(make_replacement(*impl_->target->load(), wanted.model));
+  wanted.reply = [report = std::move(report)](const deployed& d) { report->settle(d); };
+  impl_->line->send(std::move(wanted));
+  return future;
+}
 
 data_parallel::owned_impl::owned_impl(std::unique_ptr<impl> p) : p_(std::move(p)) {}
 
@@ -188,7 +242,7 @@ std::future<response> data_parallel::submit(std::vector<c10::IValue> inputs, req
 
 void data_parallel::start(std::vector<c10::IValue> inputs, request_options options,
                           std::function<void(response&&)> done) {
-  const auto& target = impl_->target;
+  auto target = impl_->target->load();
   if (!done) throw error(errc::invalid_argument, "done is empty: give start a function to call with the answer");
   auto refuse = [&](failure why) {
     target->counters->refused(why.code);
@@ -253,7 +307,7 @@ void data_parallel::num_workers(std::size_t n) {
 
 std::size_t data_parallel::num_workers() const {
   std::lock_guard lock(impl_->mutex);
-  return impl_->num_workers.value_or(2 * impl_->target->cores.size());
+  return impl_->num_workers.value_or(2 * impl_->cores.size());
 }
 
 void data_parallel::split_size(std::int64_t rows) {
@@ -269,10 +323,10 @@ std::optional<std::int64_t> data_parallel::split_size() const {
 
 std::vector<std::string> data_parallel::warnings() const { return impl_->warnings->sentences(); }
 
-const std::vector<std::size_t>& data_parallel::cores() const { return impl_->target->cores; }
+const std::vector<std::size_t>& data_parallel::cores() const { return impl_->cores; }
 
-const compiled_model& data_parallel::model() const { return impl_->target->model; }
+compiled_model data_parallel::model() const { return impl_->target->load()->model; }
 
-std::uint64_t data_parallel::id() const { return impl_->target->id; }
+std::uint64_t data_parallel::id() const { return impl_->target->load()->id; }
 
 }  // namespace ganglion

@@ -148,8 +148,9 @@ engine::state::state(engine_options given)
   value_or_throw(validate(config.limits));
   config.core_memory_bytes = options.core_memory_bytes;
   if (!options.trace_out.empty()) {
-    auto opened = trace_file::open(options.trace_out, globals.size(),
-                                   [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); });
+    auto opened = trace_file::open(options.trace_out, globals.size(), [told = options.log](std::string_view sentence) {
+      told(log_level::warning, sentence);
+    });
     trace = value_or_throw(std::move(opened));
   }
   config.observer = observer_of(options, trace);

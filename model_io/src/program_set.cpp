@@ -123,6 +123,25 @@ expected<void> add_padding(program_set& set, const compiled_model& model, std::v
   return {};
 }
 
+/// The first place where two programs of equal number differ in more than names; empty: nowhere.
+std::string difference(const signature& served, const signature& given) {
+  if (given.example.size() != served.example.size())
+    return fmt::format("forward takes {} arguments, not {}", given.example.size(), served.example.size());
+  for (std::size_t i = 0; i < served.example.size(); ++i)
+    if (auto same = same_structure(served.example[i], given.example[i], served.argument_names[i]); !same)
+      return same.error().text;
+  if (auto same = same_structure(served.result, given.result, "output"); !same) return same.error().text;
+  const std::pair<const std::vector<tensor_spec>*, const std::vector<tensor_spec>*> both[] = {
+      {&served.inputs, &given.inputs}, {&served.outputs, &given.outputs}};
+  for (const auto& [old_specs, new_specs] : both)
+    for (std::size_t i = 0; i < old_specs->size(); ++i) {
+      const auto &a = (*old_specs)[i], &b = (*new_specs)[i];
+      if (a.dtype != b.dtype || a.shape != b.shape)
+        return fmt::format("{} is {}, not {}", a.name, to_string(b), to_string(a));
+    }
+  return {};
+}
+
 std::string lengths_text(const program_set& set) {
   std::vector<std::string> all;
   for (const auto& b : set.buckets) all.push_back(fmt::format("{}", fmt::join(b.lengths, " x ")));
@@ -267,6 +286,23 @@ expected<void> check_beside(const signature& one, const signature& other) {
   if (!differ)
     return refuse(fmt::format("two examples have the same sizes ({}): give each once",
                               to_string(one.inputs.front())));
+  return {};
+}
+
+expected<void> check_same_signature(const compiled_model& served, const compiled_model& given) {
+  const auto refuse = [](std::string what) {
+    return failure{errc::shape_mismatch,
+                   fmt::format("the model cannot replace the one that serves: {}; trace it for the same sizes", what)};
+  };
+  if (given.program_count() != served.program_count())
+    return refuse(fmt::format("it has {} programs, not {}", given.program_count(), served.program_count()));
+  for (std::size_t p = 0; p < served.program_count(); ++p)
+    if (auto what = difference(served.signature(p), given.signature(p)); !what.empty())
+      return refuse(p == 0 ? what : fmt::format("in its program {} {}", p, what));
+  if (served.not_eligible().empty() && !given.not_eligible().empty())
+    return failure{errc::unsupported_model,
+                   fmt::format("the model cannot replace the one that serves, whose rows are independent: {}",
+                               given.not_eligible())};
   return {};
 }
 

@@ -56,9 +56,10 @@ py::dict status_as_dict() {
     cores.append(core_as_dict(on.cores()[i], now.cores[i]));
   py::list models;
   for (const auto& m : now.models) models.append(model_as_dict(m));
-  return py::dict("cores"_a = cores, "models"_a = models, "queued_rows"_a = now.queued_rows, "queued_bytes"_a = now.queued_bytes,
-                  "unanswered"_a = now.unanswered, "executions_in_flight"_a = now.executions_in_flight,
-                  "abandoned_lanes"_a = now.abandoned_lanes, "abandoned_bytes"_a = now.abandoned_bytes);
+  return py::dict("cores"_a = cores, "models"_a = models, "queued_rows"_a = now.queued_rows,
+                  "queued_bytes"_a = now.queued_bytes, "unanswered"_a = now.unanswered,
+                  "executions_in_flight"_a = now.executions_in_flight, "abandoned_lanes"_a = now.abandoned_lanes,
+                  "abandoned_bytes"_a = now.abandoned_bytes);
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ struct settings {
   std::size_t rate = 2'000;  ///< requests a second
 };
 
-/// Now and then lets a core die at its next execution, or a forward hang until it is left behind and for some time more.
+/// Now and then lets a core die at its next execution, or a forward hang until it is left behind and for some time
+/// more.
 class saboteur {
  public:
   explicit saboteur(std::uint32_t seed) : random_(seed) {}

@@ -217,6 +217,41 @@ TEST_CASE("coordinator: options are set one by one and keep their values") {
   f.expect_answered(1, 20);
 }
 
+TEST_CASE("coordinator: what comes after it was told to serve another deployment is for that one, with its settings") {
+  fixture f;
+  f.client.send(f.subject, configure{false, 3, 2});
+  f.batcher.expect<limit_workers>();
+  auto before = f.accepted(f.message(1));
+  auto late = make_request(f.target, 4, f.gate);  // checked by the signature of the one before
+  const auto next = deployment_of(plus_one_model(4), 6, {0, 1});
+  f.supervisor.send(f.subject, serve{9, next});
+  EXPECT(f.supervisor.expect<served>().operation == 9);
+  auto limit = f.batcher.expect<limit_workers>();
+  EXPECT(limit.deployment_id == 6);
+  EXPECT(limit.num_workers == 3);
+  auto after = f.accepted(f.message(2));
+  f.client.send(f.subject, submission{std::exchange(late.value, nullptr)});
+  auto retargeted = f.batcher.expect<enqueue>().value;
+  EXPECT(before->target().id == 5);
+  EXPECT(after->target().id == 6);
+  EXPECT(after->chunks().chunk_rows() == 2);
+  EXPECT(retargeted->target().id == 6);
+  for (const auto& r : {before, after, retargeted}) run(r);
+  f.expect_answered(1);
+  f.expect_answered(2);
+  EXPECT(late.got->only().ok());
+}
+
+TEST_CASE("coordinator: the replacement of its model is the supervisor's to do, and to answer") {
+  fixture f;
+  f.client.ask<deployed>(f.subject, replace_model{plus_one_model(4)});
+  auto m = f.supervisor.expect_and_answer<replace_model>();
+  EXPECT(m.coordinator == f.subject.address());
+  EXPECT(m.model.id() == plus_one_model(4).id());
+  f.supervisor.reply(deployed{f.subject, f.target, {}});
+  EXPECT(f.client.expect<deployed>().ok());
+}
+
 TEST_CASE("coordinator: a split size without meaning and cores without work are warned of once") {
   fixture f;
   run(f.accepted(f.message(1, 9)));

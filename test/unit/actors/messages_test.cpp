@@ -164,15 +164,16 @@ TEST_CASE("a status crosses the wire whole") {
   auto s = round_trip(some_status());
   REQUIRE(s.cores.size() == 2);
   const auto& c = s.cores[0];
-  EXPECT(std::tie(c.index, c.up, c.lost, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.up_ns, c.model_bytes,
+  EXPECT(std::tie(c.index, c.up, c.lost, c.restarts, c.executions, c.rows, c.padding_rows, c.busy_ns, c.up_ns,
+                  c.model_bytes,
                   c.models) == std::make_tuple(0u, true, true, 3u, 1'000u, 4'000u, 17u, 99, 98, 1'024u, 2u));
   EXPECT_FALSE(s.cores[1].up);
   EXPECT(s.cores[1].busy_ns == -1);
   REQUIRE(s.models.size() == 2);
   const auto& m = s.models[1];
   EXPECT(std::tie(m.id, m.content_hash, m.cores, m.queued_rows, m.queued_bytes, m.unanswered, m.executions_in_flight,
-                  m.rows, m.outcomes) == std::make_tuple(3u, "abc", std::vector<std::uint64_t>{0, 1}, 4u, 5u, 6u, 7u, 8u,
-                                                         std::vector<std::uint64_t>{9, 10}));
+                  m.rows, m.outcomes) == std::make_tuple(3u, "abc", std::vector<std::uint64_t>{0, 1}, 4u, 5u, 6u, 7u,
+                                                         8u, std::vector<std::uint64_t>{9, 10}));
   EXPECT(m.queued == histogram{});
   EXPECT(m.compute == some_status().models[1].compute);
   EXPECT(m.total == some_status().models[1].total);
@@ -242,11 +243,10 @@ constexpr bool may_leave = ((!caf::allowed_unsafe_message_type<Ts>::value && has
 }  // namespace
 
 TEST_CASE("messages that hold pointers are local only, and the others are not") {
-  static_assert(
-      local_only<submission, configure, answered, batcher_tick, add_deployment, model_on_core, deployment_failed,
-                 remove_deployment, limit_workers, enqueue, withdraw, core_down, executions_done, load_model,
-                 unload_model, start_execution, lane_loaded, lane_finished, lane_lost, look_at_lane, end_core, model_loaded,
-                 deployment_removed, restart_core>);
+  static_assert(local_only<submission, configure, answered, batcher_tick, add_deployment, model_on_core,
+                           deployment_failed, remove_deployment, limit_workers, enqueue, withdraw, core_down,
+                           executions_done, load_model, unload_model, start_execution, lane_loaded, lane_finished,
+                           lane_lost, look_at_lane, end_core, model_loaded, deployment_removed, restart_core>);
   static_assert(local_only<core_up, deploy, deployed, status_for, drain_ended>);
   static_assert(may_leave<value_message, failure, model_reference, infer_request, infer_response, cancel, status_query,
                           core_status, model_status, status, drain, drained>);

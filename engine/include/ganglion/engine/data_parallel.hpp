@@ -101,6 +101,24 @@ class data_parallel {
   /// Of this moment. Never blocks.
   loading_progress progress() const;
 
+  /// Puts another model in the place of this one, while requests come and run. None is refused or fails for it: those
+  /// that came before are answered wholly by the old model, those after it wholly by the new one. Returns when the new
+  /// one serves, so that every call after it gets the new one's answer. The old one's weights are let go when the last
+  /// request that is its own is answered and nobody else holds the model.
+  ///
+  /// The new model is loaded on the same cores beside the old one, which serves meanwhile, and goes on where it cannot
+  /// be. All settings stay; a cap of `num_workers` counts for each of the two while both run. Several replacements are
+  /// done in the order of their calls, and after a loading that is under way. A core that is down loads the new model
+  /// when it starts again.
+  /// Errors: `shape_mismatch` (other inputs or outputs than the old one's, in whichever of its programs),
+  /// `unsupported_model` (rows that depend on each other, where the old one's do not), and as the constructor's:
+  /// `invalid_argument` (on one of the engine's own threads, or where the old model could not be loaded),
+  /// `core_memory_exceeded` (no room for both), `forward_failed`, `core_lost`, `draining`.
+  void replace(compiled_model model);
+  /// The same without waiting, from any thread. Throws what is wrong with the model; the rest comes through the future,
+  /// which always becomes ready: with `cancelled` where this object is destroyed before.
+  std::shared_future<void> begin_replacing(compiled_model model);
+
   /// Runs forward(inputs...) data-parallel and waits for the answer.
   ///
   /// `inputs` has one element for each argument of forward, structured as the example was. Its tensors are dense, on
@@ -157,8 +175,9 @@ class data_parallel {
   std::vector<std::string> warnings() const;
   /// The cores in use, as per-process indices in the order given.
   const std::vector<std::size_t>& cores() const;
-  const compiled_model& model() const;
-  /// Its number in `execution_record`.
+  /// The one that serves now.
+  compiled_model model() const;
+  /// Its number in `execution_record`: a new one for each model that takes the place of another.
   std::uint64_t id() const;
 
  private:

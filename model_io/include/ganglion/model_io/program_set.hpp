@@ -72,4 +72,9 @@ std::vector<tensor_spec> answer_specs(const compiled_model& model, const program
 /// Errors: `invalid_argument`.
 expected<void> check_beside(const signature& one, const signature& other);
 
+/// Whether a model can serve in the place of another: whatever inputs one of them takes the other takes too, and
+/// answers in the same structure, dtypes and sizes. Errors: `shape_mismatch`, naming what differs; `unsupported_model`
+/// where rows of `given` depend on each other, and those of `served` do not.
+expected<void> check_same_signature(const compiled_model& served, const compiled_model& given);
+
 }  // namespace ganglion

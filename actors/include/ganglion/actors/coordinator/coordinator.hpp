@@ -22,11 +22,11 @@ expected<void> validate(const configure& settings);
 /// Checks a configuration. Errors: `invalid_argument`.
 expected<void> validate(const coordinator_config& config);
 
-/// The coordinator, one a deployment: the rules under which requests run, the records of those that came by message,
-/// their deadlines and their one answer. Spawned by the supervisor, which monitors it; monitors nobody. Once the engine
-/// drains it answers requests with `draining`. Quits when told to, and answers what came by message and is unanswered
-/// with `draining`; or when nobody holds it any more and everything that came by message is answered.
-/// Throws `ganglion::error` for a configuration that `validate` refuses.
+/// The coordinator, one for a deployment and those that take its place: the rules under which requests run, the records
+/// of those that came by message, their deadlines and their one answer. Spawned by the supervisor, which monitors it;
+/// monitors nobody. Once the engine drains it answers requests with `draining`. Quits when told to, and answers what
+/// came by message and is unanswered with `draining`; or when nobody holds it any more and everything that came by
+/// message is answered. Throws `ganglion::error` for a configuration that `validate` refuses.
 coordinator_actor spawn_coordinator(caf::local_actor& parent, coordinator_config config);
 
 }  // namespace ganglion

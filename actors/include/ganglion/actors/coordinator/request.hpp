@@ -76,6 +76,9 @@ class request {
 
   // -- set once by the coordinator, before any row is queued --------------------------------------------------------
 
+  /// Makes it a request to another deployment of the same signature, for which the check of its inputs holds too.
+  /// Precondition: not planned.
+  void retarget(const std::shared_ptr<const deployment>& target) { target_ = target; }
   /// Fixes the rules under which this request runs (S14): its chunks, and whether dynamic batching cuts and pads it.
   void plan(bool dynamic_batching, std::optional<std::int64_t> split_size);
   bool dynamic_batching() const { return dynamic_batching_; }

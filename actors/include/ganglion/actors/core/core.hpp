@@ -32,9 +32,10 @@ struct core_config {
 expected<void> validate(const core_config& config);
 
 /// A NeuronCore: the identity of a lane, and its voice. Spawned by the supervisor, which monitors it; monitors nobody.
-/// Quits with an error when its lane is lost or has hung; and when told to, after the reports of what its lane runs have come, or
-/// 100 ms later, when what still runs touches nothing any more. While the engine drains it goes on as ever. Throws
-/// `ganglion::error` for a configuration that `validate` refuses; a lane that cannot be made is a core that died.
+/// Quits with an error when its lane is lost or has hung; and when told to, after the reports of what its lane runs
+/// have come, or 100 ms later, when what still runs touches nothing any more. While the engine drains it goes on as
+/// ever. Throws `ganglion::error` for a configuration that `validate` refuses; a lane that cannot be made is a core
+/// that died.
 core_actor spawn_core(caf::local_actor& parent, core_config config);
 
 }  // namespace ganglion

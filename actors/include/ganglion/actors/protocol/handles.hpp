@@ -5,6 +5,7 @@
 #include <ganglion/actors/protocol/messages.hpp>
 #include <ganglion/actors/protocol/type_ids.hpp>
 
+#include <caf/actor_addr.hpp>
 #include <caf/fwd.hpp>
 #include <caf/typed_actor.hpp>
 
@@ -36,13 +37,17 @@ using batcher_actor =
                      caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
                      caf::reacts_to<batcher_tick>>::extend_with<status_role>;
 
-/// The face of one deployment: what its clients talk to.
+struct deployed;
+struct replace_model;
+
+/// The face of one deployment, and of those that take its place: what its clients talk to.
 using coordinator_actor =
     caf::typed_actor<caf::replies_to<infer_request>::with<infer_response>, caf::reacts_to<cancel>,
                      caf::reacts_to<submission>, caf::reacts_to<withdraw>, caf::reacts_to<configure>,
+                     caf::replies_to<replace_model>::with<deployed>, caf::replies_to<serve>::with<served>,
                      caf::reacts_to<answered>>::extend_with<status_role>::extend_with<drain_role>;
 
-/// The answer to `deploy`: a coordinator, or why not.
+/// The answer to `deploy` and to `replace_model`: a coordinator, or why not.
 struct deployed {
   coordinator_actor coordinator;
   std::shared_ptr<const deployment> target;
@@ -83,6 +88,19 @@ struct deploy {
   std::shared_ptr<const deployment> target;
 };
 
+/// Puts another model of the same signature in the place of the one that a coordinator serves. The coordinator stays,
+/// and so do its settings; every request is answered by one of the two. Until the new model is on all cores that are
+/// up, and where it cannot be loaded, the old one serves. Several for one coordinator are done in their order.
+struct replace_model {
+  compiled_model model;
+  /// As that of `deploy`: called with the answer too, for who is no actor.
+  std::function<void(const deployed&)> reply;
+  /// What `make_replacement` made of the model; null: the supervisor makes it.
+  std::shared_ptr<const deployment> target;
+  /// Whose model it is. The coordinator fills it in where the message is sent to it.
+  caf::actor_addr coordinator;
+};
+
 /// Asks for a status from outside of any actor. `reply` is called as that of `deploy` is.
 struct status_for {
   std::function<void(const status&)> reply;
@@ -96,8 +114,9 @@ struct drain_ended {
 
 /// The root of an engine.
 using supervisor_actor =
-    caf::typed_actor<caf::replies_to<deploy>::with<deployed>, caf::reacts_to<model_loaded>,
-                     caf::reacts_to<deployment_removed>, caf::reacts_to<restart_core>, caf::reacts_to<drain_ended>,
+    caf::typed_actor<caf::replies_to<deploy>::with<deployed>, caf::replies_to<replace_model>::with<deployed>,
+                     caf::reacts_to<model_loaded>, caf::reacts_to<served>, caf::reacts_to<deployment_removed>,
+                     caf::reacts_to<restart_core>, caf::reacts_to<drain_ended>,
                      caf::reacts_to<status_for>>::extend_with<status_role>::extend_with<drain_role>;
 
 /// The strong handle behind a weak one; null where the actor is gone.
@@ -122,5 +141,6 @@ void tell(const caf::weak_actor_ptr& whom, Message m) {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::core_up)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deploy)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::replace_model)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::status_for)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::drain_ended)

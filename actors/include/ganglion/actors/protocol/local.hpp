@@ -27,6 +27,12 @@ struct configure {
   std::optional<std::int64_t> split_size;
 };
 
+/// The requests that come after it are for another deployment, which the batcher has: one of the same signature.
+struct serve {
+  std::uint64_t operation = 0;
+  std::shared_ptr<const deployment> target;
+};
+
 /// A request that came by message was answered.
 struct answered {
   std::uint64_t request_id = 0;
@@ -141,6 +147,12 @@ struct model_loaded {
   load_report report;
 };
 
+/// A coordinator's answer to `serve`: what it sent to the batcher before was for the old deployment, what it sends from
+/// now on is for the new one.
+struct served {
+  std::uint64_t operation = 0;
+};
+
 /// The batcher's answer to `remove_deployment`: everything accepted for it has run.
 struct deployment_removed {
   std::uint64_t id = 0;
@@ -155,6 +167,7 @@ struct restart_core {
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::configure)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::serve)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::answered)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::add_deployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_on_core)
@@ -175,5 +188,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::lane_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::look_at_lane)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::end_core)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::model_loaded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::served)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::deployment_removed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::restart_core)

@@ -28,8 +28,8 @@ struct core_status {
   std::uint64_t models = 0;
 };
 
-/// One model on the engine, which is one data_parallel. All but what waits, runs and is unanswered counts for as long as
-/// it is there.
+/// One model on the engine, which is one data_parallel. All but what waits, runs and is unanswered counts for as long
+/// as it is there.
 struct model_status {
   std::uint64_t id = 0;           ///< as `data_parallel::id()`
   std::string content_hash;       ///< of the model

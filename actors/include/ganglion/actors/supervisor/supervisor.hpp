@@ -37,8 +37,13 @@ supervisor_config cpu_cores(std::size_t count);
 /// Errors: `invalid_device_id`, `invalid_argument`, `dim_out_of_range`, `shape_mismatch`.
 expected<std::shared_ptr<const deployment>> make_deployment(const deploy& wanted, std::size_t core_count);
 
+/// What serves in the place of a deployment: the same cores, dimension and options. Errors: `shape_mismatch` where the
+/// models' signatures differ, `unsupported_model` where rows of the new one depend on each other and of the old one
+/// not.
+expected<std::shared_ptr<const deployment>> make_replacement(const deployment& old, const compiled_model& model);
+
 /// The supervisor, the root of an engine: spawns the batcher, the cores and a coordinator for each deployment, monitors
-/// them all, loads models, starts a core that died again with back-off and tells the batcher meanwhile.
+/// them all, loads and replaces models, starts a core that died again with back-off and tells the batcher meanwhile.
 ///
 /// Nobody of them holds it but the coordinators, which are their clients': when the last handle of a client goes, the
 /// engine goes, and an `actor_system` can end. Sent an exit message, it lets coordinators, batcher and cores quit in
