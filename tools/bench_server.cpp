@@ -89,7 +89,7 @@ class collector {
     result_.rows_answered += rows_in(answer, model_, rows_);
   }
 
-  const compiled_model& model_;
+  const compiled_model model_;
   std::int64_t rows_;
   clock::time_point give_up_;
   load_result& result_;

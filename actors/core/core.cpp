@@ -66,6 +66,14 @@ class core_port final : public lane_sink {
 /// it is a lane on its way to the report that an execution ended, or one that computes for nobody.
 constexpr auto last_reports = std::chrono::milliseconds(100);
 
+/// A model that the lane was told to load, and has not reported.
+struct load_in_lane {
+  std::uint64_t operation;
+  caf::typed_response_promise<model_loaded> promise;
+  /// Whether the lane was told meanwhile to let the model go as soon as it has it.
+  bool unloaded = false;
+};
+
 struct core_state {
   core_config config;
   std::shared_ptr<core_port> port;
@@ -79,8 +87,8 @@ struct core_state {
   bool looks = false;
   /// Why it quits, once it is told to.
   std::optional<caf::error> ending;
-  /// Who waits for a model, by its id.
-  std::multimap<std::uint64_t, std::pair<std::uint64_t, caf::typed_response_promise<model_loaded>>> loading;
+  /// What the lane loads, by the model's id, in the order in which it was told to.
+  std::multimap<std::uint64_t, load_in_lane> loading;
 
   static inline const char* name = "ganglion.core";
 
@@ -127,26 +135,29 @@ void on_look(core_pointer self) {
 
 caf::result<model_loaded> on_load(core_pointer self, const load_model& m) {
   auto promise = self->make_response_promise<model_loaded>();
-  self->state.loading.emplace(m.model.id(), std::pair{m.operation, promise});
+  self->state.loading.emplace(m.model.id(), load_in_lane{m.operation, promise});
   self->state.lane->load(m.model);
   watch(self);
   return promise;
 }
 
 void on_unload(core_pointer self, const unload_model& m) {
-  self->state.model_bytes.erase(m.model_id);
-  self->state.lane->unload(m.model_id);
+  auto& s = self->state;
+  s.model_bytes.erase(m.model_id);
+  auto [first, last] = s.loading.equal_range(m.model_id);
+  for (; first != last; ++first) first->second.unloaded = true;
+  s.lane->unload(m.model_id);
 }
 
 void on_loaded(core_pointer self, const lane_loaded& m) {
   auto& s = self->state;
-  if (m.report.error.code == errc::ok) s.model_bytes[m.report.model_id] = m.report.bytes;
   // One `load` of a lane answers the oldest of those that wait for this model.
-  auto waiting = s.loading.find(m.report.model_id);
-  if (waiting == s.loading.end()) return;
-  auto [operation, promise] = waiting->second;
-  s.loading.erase(waiting);
-  promise.deliver(model_loaded{s.config.lane.core, operation, m.report});
+  auto [oldest, last] = s.loading.equal_range(m.report.model_id);
+  if (oldest == last) return;
+  auto load = std::move(oldest->second);
+  s.loading.erase(oldest);
+  if (m.report.error.code == errc::ok && !load.unloaded) s.model_bytes[m.report.model_id] = m.report.bytes;
+  load.promise.deliver(model_loaded{s.config.lane.core, load.operation, m.report});
 }
 
 void on_start(core_pointer self, const start_execution& m) {

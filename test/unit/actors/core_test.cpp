@@ -101,6 +101,27 @@ TEST_CASE("core: a model that is unloaded is counted no more") {
   EXPECT(f.status().model_bytes == 0);
 }
 
+TEST_CASE("core: a model that is unloaded while it loads is not counted, unless it is loaded once more") {
+  fixture f;
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  f.supervisor.send(f.subject, unload_model{f.model.id()});
+  f.system.run();
+  f.lanes.load(3);
+  f.supervisor.expect<model_loaded>();
+  EXPECT(f.status().models == 0);
+  EXPECT(f.status().model_bytes == 0);
+  f.supervisor.send(f.subject, load_model{f.model, 2});
+  f.supervisor.send(f.subject, unload_model{f.model.id()});
+  f.supervisor.send(f.subject, load_model{f.model, 3});
+  f.system.run();
+  f.lanes.load(3);
+  EXPECT(f.supervisor.expect<model_loaded>().operation == 2);
+  EXPECT(f.status().models == 0);
+  f.lanes.load(3);
+  EXPECT(f.supervisor.expect<model_loaded>().operation == 3);
+  EXPECT(f.status().models == 1);
+}
+
 TEST_CASE("core: executions go to the lane in order, and their reports to the batcher, the observer and the status") {
   fixture f;
   auto [a, first] = f.start(4);
