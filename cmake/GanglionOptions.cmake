@@ -10,6 +10,8 @@ option(GANGLION_CCACHE "Compile through ccache where it is installed" ${PROJECT_
 # before it in PATH, so it is not looked for there.
 set(GANGLION_PYTHON /usr/bin/python3 CACHE FILEPATH "The Python that has PyTorch, for torch_neuron and for the tests")
 set(GANGLION_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined")
+option(GANGLION_FUZZ "Let the fuzz targets see what the libraries do" OFF)
+find_library(GANGLION_LIBFUZZER NAMES Fuzzer PATHS /usr/lib/llvm-14/lib)
 
 if(PROJECT_IS_TOP_LEVEL)
   if(NOT CMAKE_BUILD_TYPE)

@@ -24,7 +24,17 @@ function(ganglion_library layer)
     PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(${target} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
   ganglion_compile_options(${target})
+  if(GANGLION_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize-coverage=trace-pc,trace-cmp)
+    target_link_libraries(${target} PUBLIC ganglion_coverage)
+  endif()
 endfunction()
+
+if(GANGLION_FUZZ)
+  add_library(ganglion_coverage STATIC ${PROJECT_SOURCE_DIR}/test/fuzz/coverage.cpp)
+  target_link_libraries(ganglion_coverage PUBLIC ${GANGLION_LIBFUZZER})
+  target_link_options(ganglion_coverage PUBLIC LINKER:--wrap=__sanitizer_cov_trace_pc)
+endif()
 
 # ganglion_program(<name> SOURCES ... LINK ...): a program that runs with OpenBLAS whatever the host's alternatives say.
 function(ganglion_program name)

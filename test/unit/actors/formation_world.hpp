@@ -1,0 +1,271 @@
+#pragma once
+
+#include "formation_fixture.hpp"
+
+#include <support/choices.hpp>
+
+#include <set>
+
+namespace ganglion::test {
+
+/// A formation under chosen requests, ends, failures, losses and cancels, with its invariants checked at every step.
+class formation_world {
+ public:
+  explicit formation_world(choices c) : choices_(c), f_({2, 3e-3, most_on_a_core}) {
+    for (std::uint64_t id = 1; id <= 2; ++id) {
+      std::vector<std::size_t> cores;
+      for (std::size_t core = 0; core < core_count; ++core)
+        if (cores.empty() || below(3) > 0) cores.push_back(core);
+      caps_[id] = below(2) == 0 ? std::nullopt : std::optional<std::size_t>{1 + below(4)};
+      coalescing_options options{std::chrono::milliseconds(below(2) * below(10)),
+                                 std::chrono::milliseconds(below(2) * 3), false};
+      std::set<std::int64_t> sizes;
+      for (std::size_t i = 0; i < id; ++i) sizes.insert(1 + static_cast<std::int64_t>(below(8)));
+      sizes_[id] = {sizes.begin(), sizes.end()};
+      targets_[id] = f_.add(id, sizes_[id], cores, caps_[id], options);
+    }
+    for (std::size_t core = 0; core < core_count; ++core) up(core);
+  }
+
+  void step() {
+    switch (below(12)) {
+      case 0:
+      case 1:
+      case 2: enqueue(); break;
+      case 3: fail_one(); break;
+      case 4:
+        if (below(4) == 0) down(below(core_count), below(2) == 0);
+        break;
+      case 5: up(below(core_count)); break;
+      case 6: cancel_one(); break;
+      case 7: wake_zombie(); break;
+      case 8: f_.now += std::chrono::milliseconds(below(5)); break;
+      default: finish_one();
+    }
+    pump();
+    check_lost();
+  }
+
+  /// Whether there are choices left for another step.
+  bool any_left() const { return choices_.any_left(); }
+
+  /// All cores come back and everything runs to its end.
+  void settle() {
+    for (std::size_t core = 0; core < core_count; ++core) up(core);
+    pump();
+    for (int i = 0; i < 3; ++i, f_.now += std::chrono::hours(1), pump())
+      while (f_.queue.executions_in_flight() > 0) {
+        finish_one();
+        pump();
+      }
+    while (!zombies_.empty()) wake_zombie();
+    for (const auto& [id, r] : requests_) check_answer(r);
+    f_.expect_all_gone();
+    for (auto [id, d] : targets_) f_.queue.close(id);
+    REQUIRE(f_.queue.take_closed().size() == 2);
+  }
+
+  std::size_t answered_well = 0;
+  std::size_t retried = 0;
+  std::size_t failed = 0;
+  std::size_t joined = 0;
+  std::size_t shared_failures = 0;
+
+ private:
+  struct record {
+    sent_request sent;
+    std::uint64_t deployment = 0;
+    std::int64_t rows = 0;
+    std::int64_t first = 0;
+    std::set<errc> may_fail_with;
+    std::vector<int> begun;  // how often each row was put into a first execution
+  };
+
+  static constexpr std::size_t core_count = 3;
+  static constexpr std::size_t most_on_a_core = 4;
+
+  std::size_t below(std::size_t n) { return choices_.below(n); }
+
+  void enqueue() {
+    auto id = 1 + below(2);
+    auto rows = 1 + static_cast<std::int64_t>(below(20));
+    auto split = below(3) == 0 ? std::optional{1 + static_cast<std::int64_t>(below(14))} : std::nullopt;
+    bool dynamic = below(5) > 0;
+    const auto& target = targets_[id];
+    const auto& sizes = sizes_[id];
+    auto fixed = static_cast<std::int64_t>(target->cores.size()) * sizes[below(sizes.size())];
+    record r;
+    if (!dynamic && below(3) > 0) rows = fixed;
+    r.first = next_row_;
+    next_row_ += rows;
+    request_options options;
+    options.priority = static_cast<priority>(below(3));
+    options.tenant = std::string(below(3), 't');
+    if (below(6) == 0) {
+      options.deadline = f_.now + std::chrono::milliseconds(below(40));
+      r.may_fail_with.insert(errc::deadline_exceeded);
+    }
+    r.sent = make_request(target, rows, f_.gate, r.first, std::move(options));
+    r.deployment = id;
+    r.rows = rows;
+    r.begun.assign(static_cast<std::size_t>(rows), 0);
+    auto is_fixed = [&](std::int64_t size) { return rows == size * static_cast<std::int64_t>(target->cores.size()); };
+    if (!dynamic && std::none_of(sizes.begin(), sizes.end(), is_fixed))
+      r.may_fail_with.insert(errc::batch_size_mismatch);
+    if (all_lost(id)) r.may_fail_with.insert(errc::core_lost);
+    r.sent.value->plan(dynamic, split);
+    auto number = r.sent.value->id();
+    auto value = std::move(r.sent.value);
+    requests_.emplace(number, std::move(r));
+    f_.queue.enqueue(std::move(value), f_.now);
+  }
+
+  void pump() {
+    f_.queue.advance(f_.now);
+    while (auto next = f_.queue.next(f_.now)) {
+      const auto& work = *next->work;
+      const auto& target = *targets_.at(work.deployment_id);
+      REQUIRE(up_.contains(next->core));
+      REQUIRE(std::find(target.cores.begin(), target.cores.end(), next->core) != target.cores.end());
+      REQUIRE(std::binary_search(sizes_[work.deployment_id].begin(), sizes_[work.deployment_id].end(), work.batch));
+      const auto& owner = *work.parts.front().owner;
+      if (!owner.dynamic_batching())
+        REQUIRE(work.batch * static_cast<std::int64_t>(target.cores.size()) == owner.rows());
+      REQUIRE(work.rows() >= 1);
+      REQUIRE(work.rows() <= work.batch);
+      joined += work.parts.size() > 1;
+      for (const auto& p : work.parts) {
+        auto& r = requests_.at(p.owner->id());
+        REQUIRE(r.deployment == work.deployment_id);
+        REQUIRE(r.sent.got->all.empty());
+        if (p.attempt > 0) {
+          ++retried;
+          continue;
+        }
+        for (auto row = p.where->first_row(); row < p.where->first_row() + p.where->rows(); ++row)
+          REQUIRE(++r.begun.at(static_cast<std::size_t>(row)) == 1);
+        if (p.owner->joinable()) continue;
+        auto [bound, first_time] = chunk_core_.try_emplace({p.owner->id(), p.where->chunk()}, next->core);
+        REQUIRE(bound->second == next->core);
+      }
+      f_.held[next->core].push_back(next->work);
+      REQUIRE(f_.held[next->core].size() <= most_on_a_core);
+      if (caps_[work.deployment_id]) REQUIRE(in_flight(work.deployment_id) <= *caps_[work.deployment_id]);
+    }
+  }
+
+  std::size_t in_flight(std::uint64_t id) const {
+    std::size_t count = 0;
+    for (const auto& [core, all] : f_.held)
+      for (const auto& work : all) count += work->deployment_id == id;
+    return count;
+  }
+
+  std::optional<std::size_t> busy_core() {
+    std::vector<std::size_t> busy;
+    for (const auto& [core, all] : f_.held)
+      if (!all.empty()) busy.push_back(core);
+    if (busy.empty()) return std::nullopt;
+    return busy[below(busy.size())];
+  }
+
+  void finish_one() {
+    if (auto core = busy_core())
+      f_.finish(*core, below(f_.held[*core].size()), std::chrono::microseconds(100 + below(3'000)));
+  }
+  void fail_one() {
+    auto core = busy_core();
+    if (!core) return;
+    auto place = below(f_.held[*core].size());
+    const auto& parts = f_.held[*core][place]->parts;
+    // Those that shared it are run again apart.
+    bool shared = std::any_of(parts.begin(), parts.end(),
+                              [&](const part& p) { return p.owner != parts.front().owner; });
+    if (shared)
+      ++shared_failures;
+    else
+      requests_.at(parts.front().owner->id()).may_fail_with.insert(errc::forward_failed);
+    f_.fail(*core, place);
+  }
+  void down(std::size_t core, bool returns) {
+    if (!up_.erase(core)) return;
+    (returns ? lost_.erase(core) : lost_.insert(core).second);
+    for (const auto& work : f_.held[core])
+      for (const auto& p : work->parts) {
+        const auto& cores = targets_.at(work->deployment_id)->cores;
+        bool elsewhere = std::any_of(cores.begin(), cores.end(), [this](std::size_t c) { return up_.contains(c); });
+        bool running = below(2) == 0 && p.where->start(p.attempt);
+        if ((running && (p.losses.running || !elsewhere)) || p.losses.held == 7)
+          requests_.at(p.owner->id()).may_fail_with.insert(errc::core_lost);
+      }
+    for (auto& [id, r] : requests_)
+      if (all_lost(r.deployment)) r.may_fail_with.insert(errc::core_lost);
+    for (auto& work : f_.down(core, returns)) zombies_.push_back({core, std::move(work)});
+    std::erase_if(chunk_core_, [core](const auto& entry) { return entry.second == core; });
+  }
+  void up(std::size_t core) {
+    if (!up_.insert(core).second) return;
+    lost_.erase(core);
+    f_.queue.core_up(core);
+  }
+  bool all_lost(std::uint64_t id) const {
+    const auto& cores = targets_.at(id)->cores;
+    return std::all_of(cores.begin(), cores.end(), [this](std::size_t c) { return lost_.contains(c); });
+  }
+
+  void cancel_one() {
+    if (requests_.empty()) return;
+    auto found = requests_.lower_bound(requests_.rbegin()->first - below(6));
+    if (found == requests_.end()) return;
+    auto& [id, r] = *found;
+    bool unanswered = r.sent.got->all.empty();
+    if (unanswered) r.may_fail_with.insert(errc::cancelled);
+    f_.queue.cancel(id, {errc::cancelled, "x"});
+    // No lane is in the middle of a commit here, so the answer is there at once.
+    REQUIRE(r.sent.got->once());
+    if (unanswered) REQUIRE(r.sent.got->only().error.code != errc::ok);
+  }
+
+  /// A lane that was given up ends what it was at.
+  void wake_zombie() {
+    if (zombies_.empty()) return;
+    auto [core, work] = zombies_.front();
+    zombies_.pop_front();
+    REQUIRE_FALSE(f_.lanes.complete(work, core).ran);
+    f_.queue.finished(core, {work, {}, true, {}, {}, {}});
+  }
+
+  void check_lost() {
+    for (const auto& [id, r] : requests_) {
+      REQUIRE(r.sent.got->all.size() <= 1);
+      if (all_lost(r.deployment)) REQUIRE(r.sent.got->once());
+    }
+  }
+  void check_answer(const record& r) {
+    REQUIRE(r.sent.got->once());
+    const auto& answer = r.sent.got->only();
+    if (answer.ok()) {
+      ++answered_well;
+      REQUIRE_FALSE(r.may_fail_with.contains(errc::batch_size_mismatch));
+      expect_answered(r.sent, r.rows, r.first);
+      for (auto count : r.begun) REQUIRE(count == 1);
+    } else {
+      ++failed;
+      NOTE(answer.error.text);
+      REQUIRE(r.may_fail_with.contains(answer.error.code));
+    }
+  }
+
+  choices choices_;
+  formation_fixture f_;
+  std::map<std::uint64_t, std::shared_ptr<const deployment>> targets_;
+  std::map<std::uint64_t, std::vector<std::int64_t>> sizes_;
+  std::map<std::uint64_t, std::optional<std::size_t>> caps_;
+  std::map<std::uint64_t, record> requests_;
+  std::map<std::pair<std::uint64_t, std::size_t>, std::size_t> chunk_core_;
+  std::set<std::size_t> up_, lost_;
+  std::deque<std::pair<std::size_t, execution_ptr>> zombies_;
+  std::int64_t next_row_ = 0;
+};
+
+}  // namespace ganglion::test
