@@ -8,7 +8,9 @@ function(ganglion_compile_options target)
   if(GANGLION_SANITIZE)
     # Without vptr: Debian's libtorch hides type information that it would need.
     target_compile_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer
-      -Wno-maybe-uninitialized)  # which the sanitizers' own code sets off
+      -Wno-maybe-uninitialized  # which the sanitizers' own code sets off
+      # Asio's fences, which the thread sanitizer does not follow.
+      $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
     target_link_options(${target} PUBLIC -fsanitize=${GANGLION_SANITIZE})
   endif()
 endfunction()

@@ -225,8 +225,13 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
     auto& rows = running ? ran.try_emplace(p.owner->id(), batch{{}, work->enqueued, {}, core}).first->second : waited;
     rows.pieces.push_back({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, losses});
   }
-  if (!waited.pieces.empty()) queue.push_again(std::move(waited));
-  for (auto& [id, rows] : ran) queue.push_again(std::move(rows));
+  auto push_again = [&queue](batch rows) {
+    // A request may have ended by a part that came later.
+    std::erase_if(rows.pieces, [](const piece& p) { return p.owner->answer().failed(); });
+    if (!rows.pieces.empty()) queue.push_again(std::move(rows));
+  };
+  push_again(std::move(waited));
+  for (auto& [id, rows] : ran) push_again(std::move(rows));
 }
 
 }  // namespace ganglion

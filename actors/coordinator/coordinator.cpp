@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 namespace ganglion {
 
@@ -73,6 +74,7 @@ struct coordinator_state {
   coordinator_config config;
   std::map<std::uint64_t, record> records;
   std::map<senders_key, std::uint64_t> ids;  // of the records
+  std::set<caf::actor_addr> clients;         // those that are monitored
 
   static inline const char* name = "ganglion.coordinator";
 };
@@ -112,6 +114,18 @@ void accept(coordinator_pointer self, request_ptr r) {
 
 void withdraw_request(coordinator_pointer self, std::uint64_t id, failure reason) {
   self->send(self->state.config.batcher, withdraw{id, std::move(reason), {}});
+}
+
+/// A client is monitored from its first request on: what it waits for is not run for nobody when it goes away.
+void monitor_client(coordinator_pointer self, const caf::actor_addr& client) {
+  if (client && self->state.clients.insert(client).second) self->monitor(client);
+}
+
+void on_down(coordinator_pointer self, const caf::down_msg& m) {
+  auto& s = self->state;
+  s.clients.erase(m.source);
+  for (auto open = s.ids.lower_bound({m.source, 0}); open != s.ids.end() && open->first.first == m.source; ++open)
+    withdraw_request(self, open->second, {errc::cancelled, "the client that sent the request has ended"});
 }
 
 /// Checks a request that came by message and makes the engine's own of it.
@@ -164,6 +178,7 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   }
   s.records.emplace(id, record{std::move(answer), key});
   s.ids.emplace(key, id);
+  monitor_client(self, key.first);
   accept(self, std::move(*made));
   return promise;
 }
@@ -205,6 +220,7 @@ served on_serve(coordinator_pointer self, const serve& m) {
 
 coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, coordinator_config config) {
   self->state.config = std::move(config);
+  self->set_down_handler([self](const caf::down_msg& m) { on_down(self, m); });
   return {
       [self](const infer_request& m) { return on_infer(self, m); },
       [self](const cancel& m) { on_cancel(self, m); },

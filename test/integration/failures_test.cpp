@@ -12,10 +12,6 @@ using namespace ganglion;
 using namespace ganglion::test;
 namespace modules = test_modules;
 
-namespace {
-
-}  // namespace
-
 // -- S24 -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE(
@@ -87,6 +83,34 @@ TEST_CASE("S24: what waits of a request that failed is cancelled, not run") {
   const auto records = ears.wait_for_executions(3);
   EXPECT(records.size() == 3);
   EXPECT(std::count_if(records.begin(), records.end(), [](const auto& r) { return r.failed; }) == 1);
+}
+
+TEST_CASE("S24: a forward that gets no memory fails the requests that own the rows, and the core serves on") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  const auto greedy = modules::scripted(R"(
+def forward(self, x):
+  if bool(torch.any(x > 1e6)):
+    return x + torch.ones([1125899906842624]).sum()
+  return x + 1
+)");
+  data_parallel parallel{host, compiled(greedy, {at::ones({8, 3})})};
+  std::vector<std::future<c10::IValue>> futures;
+  for (int i = 0; i < 200; ++i) futures.push_back(parallel.submit({i % 10 == 7 ? at::full({1, 3}, 2e6) : counted({1, 3})}));
+  for (int i = 0; i < 200; ++i) {
+    auto& future = futures[static_cast<std::size_t>(i)];
+    if (i % 10 == 7) {
+      auto f = failure_of_future(std::move(future));
+      NOTE(f.text);
+      EXPECT(f.code == errc::forward_failed);
+      EXPECT(contains(f.text, "memory"));
+    } else {
+      REQUIRE(ready(future));
+      EXPECT(same(future.get().toTensor(), counted({1, 3}) + 1));
+    }
+  }
+  EXPECT(at_rest(host));
+  for (const auto& core : host.status().cores) EXPECT(core.restarts == 0);
 }
 
 TEST_CASE("S24: other requests are untouched by one that fails, from many threads at once") {

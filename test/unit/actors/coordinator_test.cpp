@@ -301,6 +301,43 @@ TEST_CASE("coordinator: nobody cancels another's request, nor one that is not th
   f.expect_answered(1);
 }
 
+TEST_CASE("coordinator: what a client sent that goes away is taken back, and nobody else's") {
+  fixture f;
+  auto staying = f.accepted(f.message(1));
+  std::vector<request_ptr> left;
+  {
+    probe leaving{f.system};
+    for (std::uint64_t id : {1, 2, 3}) {
+      leaving.send(f.subject, f.message(id));
+      left.push_back(f.batcher.expect<enqueue>().value);
+    }
+    run(std::exchange(left.back(), nullptr));
+    EXPECT(leaving.expect<infer_response>().ok());
+    left.pop_back();
+    f.batcher.expect_none();
+  }
+  for (const auto& r : left) {
+    auto w = f.batcher.expect<withdraw>();
+    EXPECT(w.request_id == r->id());
+    EXPECT(w.reason.code == errc::cancelled);
+    r->refuse(w.reason);  // an answer to nobody
+  }
+  f.batcher.expect_none();
+  run(staying);
+  f.expect_answered(1);
+}
+
+TEST_CASE("coordinator: a client that goes away with nothing open takes nothing back") {
+  fixture f;
+  {
+    probe leaving{f.system};
+    leaving.send(f.subject, f.message(1));
+    run(f.batcher.expect<enqueue>().value);
+    EXPECT(leaving.expect<infer_response>().ok());
+  }
+  f.batcher.expect_none();
+}
+
 TEST_CASE("coordinator: a caller's cancel goes to the batcher behind the request itself") {
   fixture f;
   auto r = f.accepted(f.message(1));

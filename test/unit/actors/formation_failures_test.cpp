@@ -376,3 +376,35 @@ TEST_CASE("at the end everything is answered with the reason, waiting, bound or 
   EXPECT(f.gate->unanswered() == 0);
   EXPECT(f.gate->queued_rows() == 0);
 }
+
+TEST_CASE("nothing of a request that a lost core ends is run again, whichever of its parts ended it") {
+  formation_fixture f;
+  auto target = f.add(1, 8, {0});
+  f.queue.core_up(0);
+  auto of = [](const char* tenant) {
+    request_options options;
+    options.tenant = tenant;
+    return options;
+  };
+  auto r = f.enqueue(target, 20, of("a"));
+  auto s = f.enqueue(target, 1, of("b"));
+  f.pump();
+  auto t = f.enqueue(target, 1, of("b"));
+  f.finish(0);
+  f.finish(0);
+  f.pump();
+  REQUIRE(f.held[0].size() == 1);
+  const auto& work = *f.held[0][0];
+  REQUIRE(f.contents(work, {r.id, s.id, t.id}) == "0:1 2:1 0:4");
+  // The lane has come to the last of the three.
+  work.parts[2].where->start(work.parts[2].attempt);
+  f.down(0, true);
+  expect_failed(r, errc::core_lost);
+  f.queue.core_up(0);
+  f.pump();
+  REQUIRE(f.held[0].size() == 1);
+  EXPECT(f.contents(*f.held[0][0], {r.id, s.id, t.id}) == "2:1");
+  f.run_all();
+  expect_answered(t, 1);
+  f.expect_all_gone();
+}

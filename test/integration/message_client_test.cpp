@@ -1,0 +1,82 @@
+// Clients by message on the real scheduler, in an actor_system of their own.
+#include <support/calls.hpp>
+#include <support/forward_gate.hpp>
+
+#include <ganglion/actors/supervisor/supervisor.hpp>
+
+#include <caf/all.hpp>
+
+#include <thread>
+
+using namespace ganglion;
+using namespace ganglion::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct settings : caf::actor_system_config {
+  settings() {
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", 2u);
+    add_message_types<caf::id_block::ganglion>();
+  }
+};
+
+/// The reply to a message, for which a thread waits.
+template <class Reply, class Handle, class Message>
+Reply ask(caf::scoped_actor& self, const Handle& to, Message m) {
+  Reply reply;
+  self->request(to, 60s, std::move(m))
+      .receive([&](Reply& r) { reply = std::move(r); },
+               [&](caf::error& e) { DOCTEST_FAIL("no reply: " << self->system().render(e)); });
+  return reply;
+}
+
+infer_request request_of(std::uint64_t id, at::Tensor x) {
+  infer_request m;
+  m.id = id;
+  m.inputs.value = c10::ivalue::Tuple::create({std::move(x)});
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("a client that goes away takes back what waits of its requests, and others are answered") {
+  constexpr std::uint64_t many = 2'000;
+  settings config;
+  caf::actor_system system{config};
+  caf::scoped_actor staying{system};
+  auto supervisor = spawn_supervisor(system, cpu_cores(1));
+  auto made = ask<deployed>(staying, supervisor, deploy{compiled(gated_plus_one(), {at::ones({8, 3})})});
+  REQUIRE(made.ok());
+  auto status_now = [&] { return ask<status>(staying, supervisor, status_query{}); };
+  {
+    forward_gate gate;
+    {
+      caf::scoped_actor leaving{system};
+      for (std::uint64_t id = 1; id <= many; ++id) leaving->send(made.coordinator, request_of(id, at::ones({5, 3})));
+      REQUIRE(gate.wait_for(1));
+      staying->send(made.coordinator, request_of(1, counted({2, 3})));
+      while (status_now().unanswered < many) std::this_thread::yield();
+    }
+    // All but the one that stands in the door, and the other client's.
+    auto end = std::chrono::steady_clock::now() + 60s;
+    while (status_now().unanswered > 3 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT(status_now().unanswered <= 3);
+  }
+  bool answered = false;
+  staying->receive([&](infer_response& r) {
+                     NOTE(r.error.text);
+                     REQUIRE(r.ok());
+                     EXPECT(same(r.outputs.value.toTensor(), counted({2, 3}) + 1));
+                     answered = true;
+                   },
+                   caf::after(60s) >> [] {});
+  EXPECT(answered);
+  auto last = status_now();
+  EXPECT(last.queued_rows == 0);
+  // What stood in the door ended, for nobody, and the staying client's ran after it.
+  EXPECT(last.cores.at(0).executions == 2);
+  EXPECT(last.models.at(0).outcomes.at(static_cast<std::size_t>(errc::cancelled)) == many);
+  caf::logger::set_current_actor_system(nullptr);
+}
