@@ -194,7 +194,8 @@ std::optional<clock::time_point> formation::due() const {
   if (!deadlines_.empty()) earliest(deadlines_.begin()->first);
   for (const auto& [id, d] : deployments_)
     for (const auto& b : d.buckets)
-      if (b.delayed_until) earliest(*b.delayed_until);
+      // What waited for its delay may be gone.
+      if (b.delayed_until && d.has_work(b)) earliest(*b.delayed_until);
   return result;
 }
 

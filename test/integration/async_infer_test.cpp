@@ -8,6 +8,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -17,6 +18,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include <cstring>
+#include <memory>
+#include <vector>
 
 #include <pthread.h>
 
@@ -47,6 +52,45 @@ struct fixture {
   engine_ears ears;
   engine host{ears.options(2)};
   data_parallel parallel{host, compiled(modules::plus_one(), {at::ones({4, 3})})};
+};
+
+/// Memory that is marked when it is freed, and freed at last with the object: who writes to it in between is seen.
+class marked_memory {
+ public:
+  template <class T>
+  struct allocator {
+    using value_type = T;
+    marked_memory* from;
+
+    explicit allocator(marked_memory& memory) : from(&memory) {}
+    template <class U>
+    allocator(const allocator<U>& other) : from(other.from) {}
+    T* allocate(std::size_t n) { return static_cast<T*>(from->take(n * sizeof(T))); }
+    void deallocate(T* p, std::size_t n) { from->give_back(p, n * sizeof(T)); }
+    friend bool operator==(const allocator&, const allocator&) = default;
+  };
+
+  std::size_t taken() const { return blocks_.size(); }
+  bool untouched_since() const {
+    for (const auto& b : freed_)
+      if (std::any_of(b.first, b.first + b.second, [](unsigned char c) { return c != mark; })) return false;
+    return freed_.size() == blocks_.size();
+  }
+
+ private:
+  static constexpr unsigned char mark = 0x6b;
+
+  void* take(std::size_t size) {
+    blocks_.push_back(std::make_unique<std::max_align_t[]>(size / sizeof(std::max_align_t) + 1));
+    return blocks_.back().get();
+  }
+  void give_back(void* p, std::size_t size) {
+    std::memset(p, mark, size);
+    freed_.emplace_back(static_cast<unsigned char*>(p), size);
+  }
+
+  std::vector<std::unique_ptr<std::max_align_t[]>> blocks_;
+  std::vector<std::pair<unsigned char*, std::size_t>> freed_;
 };
 
 /// A coroutine that nobody waits for.
@@ -98,6 +142,19 @@ TEST_CASE(
   EXPECT(contains(f.ears.wait_for_sentence("a bad handler"), "a completion handler threw"));
   EXPECT(same(answer(f.parallel, {counted({5, 3})}), counted({5, 3}) + 1));
   for (const auto& core : f.host.status().cores) EXPECT(core.restarts == 0);
+}
+
+TEST_CASE("a handler that throws leaves the memory alone that its operation had from its allocator") {
+  marked_memory memory;
+  {
+    fixture f;
+    auto handler = [](std::exception_ptr, response) { throw std::runtime_error("a bad handler"); };
+    f.parallel.async_infer({counted({1, 3})}, {},
+                           asio::bind_allocator(marked_memory::allocator<int>(memory), handler));
+    EXPECT(contains(f.ears.wait_for_sentence("a bad handler"), "threw"));
+  }
+  EXPECT(memory.taken() > 0);
+  EXPECT(memory.untouched_since());
 }
 
 TEST_CASE("a handler may call the engine again, and wait for it") {

@@ -107,3 +107,19 @@ TEST_CASE("batcher: the deadline of an answered request does nothing, and holds 
   f.system.advance(2h);
   EXPECT(r.got->once());
 }
+
+TEST_CASE("batcher: a delay for which nobody waits any more asks for nothing, whatever took the rows away") {
+  fixture f{{.max_queue_delay = 10ms}};
+  auto late = f.enqueue_rows(1, 5ms);
+  f.system.advance(5ms);
+  expect_code(late, errc::deadline_exceeded);
+  auto cancelled = f.enqueue_rows(1);
+  f.client.send(f.subject, withdraw{cancelled.id, {errc::cancelled, "x"}, {}});
+  expect_code(cancelled, errc::cancelled);
+  f.system.advance(10ms);
+  // A batcher that went on asking would let time pass in steps of nothing.
+  auto messages = f.system.run();
+  EXPECT(messages == 0);
+  f.system.advance_alone(1h);
+  EXPECT(f.system.run() == 0);
+}

@@ -152,6 +152,7 @@ class formation_world {
       REQUIRE(f_.held[next->core].size() <= most_on_a_core);
       if (caps_[work.deployment_id]) REQUIRE(in_flight(work.deployment_id) <= *caps_[work.deployment_id]);
     }
+    if (auto due = f_.queue.due()) REQUIRE(*due > f_.now);  // else whoever keeps the time would ask for ever
   }
 
   std::size_t in_flight(std::uint64_t id) const {
