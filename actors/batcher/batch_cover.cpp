@@ -10,12 +10,26 @@ namespace {
 /// Costs that moved by less than this do not make a new table.
 constexpr double worth_a_new_table = 0.1;
 
+/// How much is still believed of what a size took after an execution of another, and after a request was turned away.
+constexpr double after_another = 0.999;
+constexpr double after_a_refusal = 0.99;
+
 }  // namespace
 
 batch_cover::batch_cover(std::vector<std::int64_t> sizes, bool deterministic)
     : sizes_(std::move(sizes)), deterministic_(deterministic) {}
 
-void batch_cover::measured(std::int64_t size, double seconds) { means_[size].add(seconds); }
+void batch_cover::measured(std::int64_t size, double seconds) {
+  auto [own, is_first] = means_.try_emplace(size);
+  own->second.add(seconds);
+  if (is_first) return;
+  for (auto& [other, mean] : means_)
+    if (other != size) mean.doubt(after_another);
+}
+
+void batch_cover::doubt() {
+  for (auto& [size, mean] : means_) mean.doubt(after_a_refusal);
+}
 
 double batch_cover::seconds(std::int64_t size, double fallback) const {
   if (means_.empty()) return fallback;

@@ -23,7 +23,7 @@ void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size
   deployment_state state{d, std::move(cores), num_workers, {}, 0, false, {}};
   for (const auto& b : d->programs.buckets)
     state.buckets.push_back({state.buckets.size(), request_queue{{b.sizes.back(), options.ageing}},
-                             batch_cover{b.sizes, options.deterministic}, 0, 0, {}});
+                             batch_cover{b.sizes, options.deterministic}, 0, 0, {}, {}});
   deployments_.insert_or_assign(id, std::move(state));
 }
 
@@ -148,6 +148,7 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   bool full = rows.of_all >= b.cover.largest();
   if (!full && d.target->coalescing.max_queue_delay.count() > 0 && !d.closing) {
     auto until = b.queue.oldest() + d.target->coalescing.max_queue_delay;
+    if (b.hurry) until = std::min(until, *b.hurry);
     if (now < until) {
       b.delayed_until = until;
       return std::nullopt;

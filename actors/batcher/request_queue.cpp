@@ -37,6 +37,7 @@ void request_queue::push(request_ptr r, clock::time_point now) {
   auto& l = levels_[index];
   auto& t = tenant_in(l, r->options().tenant);
   l.rows += r->rows();
+  t.rows += r->rows();
   t.entries.push_back({std::move(r), 0, now, index, t.name, {}, {}});
   auto& e = t.entries.back();
   e.place = std::prev(t.entries.end());
@@ -49,6 +50,28 @@ void request_queue::push(request_ptr r, clock::time_point now) {
 std::int64_t request_queue::rows_up_to(priority p) const {
   std::int64_t result = 0;
   for (std::size_t i = 0; i <= static_cast<std::size_t>(p); ++i) result += levels_[i].rows;
+  return result;
+}
+
+std::int64_t request_queue::rows_begun() const {
+  std::int64_t result = 0;
+  for (const auto& b : again_) result += b.rows();
+  for (const auto& b : bound_) {
+    const auto& p = b.pieces.front();
+    auto chunk = p.owner->chunks().at(p.chunk);
+    result += chunk.first_row + chunk.rows - p.first_row;
+  }
+  return result;
+}
+
+std::int64_t request_queue::rows_before(priority p, const std::string& name) const {
+  auto index = static_cast<std::size_t>(p);
+  auto result = rows_begun();
+  for (std::size_t i = 0; i < index; ++i) result += levels_[i].rows;
+  const auto& l = levels_[index];
+  auto found = l.by_name.find(name);
+  auto own = found == l.by_name.end() ? 0 : found->second->rows;
+  for (const auto& t : l.ring) result += t.name == name ? own : std::min(t.rows, own + config_.quantum);
   return result;
 }
 
@@ -102,11 +125,14 @@ void request_queue::age(clock::time_point now) {
     auto& from = levels_[e->level];
     auto& to = levels_[e->level - 1];
     auto& old_place = tenant_in(from, e->tenant);
-    auto& entries = tenant_in(to, e->tenant).entries;
+    auto& new_place = tenant_in(to, e->tenant);
+    auto& entries = new_place.entries;
     auto where = std::find_if(entries.begin(), entries.end(), [e](auto& x) { return x.enqueued > e->enqueued; });
     entries.splice(where, old_place.entries, e->place);
     from.rows -= e->rows();
     to.rows += e->rows();
+    old_place.rows -= e->rows();
+    new_place.rows += e->rows();
     --e->level;
     e->rise.reset();
     if (e->level > 0) e->rise = rises_.emplace(due + config_.ageing, e);
@@ -225,7 +251,7 @@ void request_queue::bind_rest(const piece& p, clock::time_point enqueued, std::s
 request_queue::tenant& request_queue::tenant_in(level& l, const std::string& name) {
   auto found = l.by_name.find(name);
   if (found != l.by_name.end()) return *found->second;
-  l.ring.push_back({name, 0, {}});
+  l.ring.push_back({name, 0, 0, {}});
   l.by_name.emplace(name, std::prev(l.ring.end()));
   return l.ring.back();
 }
@@ -239,6 +265,7 @@ void request_queue::forget_tenant(level& l, tenant& t) {
 
 request_queue::entries::iterator request_queue::consume(level& l, tenant& t, entries::iterator e, std::int64_t rows) {
   l.rows -= rows;
+  t.rows -= rows;
   e->next_row += rows;
   if (e->rows() > 0) return std::next(e);
   special_ -= e->special();

@@ -36,11 +36,28 @@ failure past_deadline() {
 
 // -- what is accepted -------------------------------------------------------------------------------------------------
 
-double formation::expected_wait(const deployment_state& d, priority p) const {
-  double seconds = cores_.measured_in_flight(d.target->cores);
-  for (const auto& [id, other] : deployments_)
-    for (const auto& b : other.buckets) seconds += b.cover.cost(b.queue.rows_up_to(p));
-  return seconds / static_cast<double>(std::max<std::size_t>(1, cores_.count_up(d.cores)));
+double formation::expected_wait(const deployment_state& d, const request& r) const {
+  auto p = r.options().priority;
+  const auto& own = d.buckets[r.bucket()];
+  auto before = own.cover.cost(own.queue.rows_before(p, r.options().tenant));
+  auto seconds = cores_.measured_in_flight(d.target->cores) + before;
+  // The other queues for these cores take turns with its own: of its class they get as much as that, and an execution.
+  auto turn = before + own.cover.seconds(own.cover.largest(), 0);
+  auto share_cores = [&d](const deployment_state& other) {
+    return std::ranges::find_first_of(d.target->cores, other.target->cores) != d.target->cores.end();
+  };
+  for (const auto& [id, other] : deployments_) {
+    if (!share_cores(other)) continue;
+    for (const auto& b : other.buckets) {
+      if (&b == &own) continue;
+      auto urgent = b.queue.rows_begun();
+      if (p != priority::high) urgent += b.queue.rows_up_to(static_cast<priority>(static_cast<int>(p) - 1));
+      auto first = b.cover.cost(urgent);
+      seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun() + b.queue.rows_up_to(p)) - first);
+    }
+  }
+  auto at_once = std::min(cores_.count_up(d.cores), d.num_workers.value_or(cores_.count_up(d.cores)));
+  return seconds / static_cast<double>(std::max<std::size_t>(1, at_once));
 }
 
 std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
@@ -53,7 +70,7 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
   if (cores_.all_lost(d.target->cores)) return all_cores_lost;
   const auto& deadline = r.options().deadline;
   if (!deadline && !limits_.max_queue_time) return std::nullopt;
-  auto wait = nanoseconds(expected_wait(d, r.options().priority));
+  auto wait = nanoseconds(expected_wait(d, r));
   if (deadline) {
     if (*deadline <= now) return past_deadline();
     auto executions = static_cast<double>(r.chunks().executions());
@@ -85,16 +102,25 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
     r->refuse(*d.failed);
     return;
   }
+  auto& b = d.buckets[r->bucket()];
   if (auto why_not = refusal(*r, d, now)) {
+    // Where nothing runs nothing is measured: an estimate that turns everybody away would last for ever.
+    if (d.in_flight == 0 && r->options().deadline.value_or(now) > now) b.cover.doubt();
     r->refuse(std::move(*why_not));
     return;
   }
   lone_.reset();
   if (idle()) share_evenly(*r, d);
-  auto& b = d.buckets[r->bucket()];
-  if (b.queue.empty()) join_turns(b);
+  if (b.queue.empty()) {
+    join_turns(b);
+    b.hurry.reset();
+  }
   auto& live = live_[r->id()];
   live.value = r;
+  if (const auto& deadline = r->options().deadline) {
+    auto latest = *deadline - nanoseconds(b.cover.cost(r->rows()));
+    b.hurry = std::min(b.hurry.value_or(latest), latest);
+  }
   if (r->options().deadline) live.deadline = deadlines_.emplace(*r->options().deadline, r->id());
   b.queue.push(std::move(r), now);
 }

@@ -97,3 +97,30 @@ TEST_CASE("batch cover: rows that must run together take the cheapest size that 
   batch_cover pinned{{1, 8, 32}, true};
   EXPECT(pinned.fit(1) == 32);
 }
+
+TEST_CASE("batch cover: a size that was slow for a while is tried again, one that is slow costs little") {
+  batch_cover cover{{1, 32}};
+  cover.measured(1, 0.1);
+  cover.measured(32, 1);
+  cover.measured(1, 50);
+  cover.measured(1, 50);
+  REQUIRE(cover.pick(1) == 32);
+  int tries = 0;
+  for (; cover.pick(1) == 32 && tries < 10'000; ++tries) cover.measured(32, 1);
+  EXPECT(tries < 5'000);
+  cover.measured(1, 0.1);
+  EXPECT(cover.pick(1) == 1);
+
+  // One that is truly slow is tried once in thousands of executions.
+  batch_cover slow{{1, 32}};
+  slow.measured(1, 5);
+  slow.measured(32, 1);
+  int wasted = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    auto size = slow.pick(1);
+    wasted += size == 1;
+    slow.measured(size, size == 1 ? 5 : 1);
+  }
+  EXPECT(wasted > 3);
+  EXPECT(wasted < 40);
+}

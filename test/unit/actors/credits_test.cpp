@@ -83,3 +83,29 @@ TEST_CASE("a running mean of zero is a mean") {
   mean.add(0);
   EXPECT(mean.value_or(7) == 0);
 }
+
+TEST_CASE("a running mean takes no notice of a hiccup, and does of what comes again") {
+  running_mean mean;
+  mean.add(1);
+  mean.add(40);
+  EXPECT(mean.value_or(7) == 1);
+  mean.add(1);
+  mean.add(40);
+  EXPECT(mean.value_or(7) == 1);
+  mean.add(40);
+  EXPECT(mean.value_or(7) > 8);
+}
+
+TEST_CASE("a running mean that was doubted for long starts anew with the next sample") {
+  running_mean mean;
+  mean.doubt(0.5);
+  EXPECT(mean.value_or(7) == 7);
+  mean.add(10);
+  mean.doubt(0.95);
+  EXPECT(mean.value_or(7) == doctest::Approx(9.5));
+  mean.add(10);
+  EXPECT(mean.value_or(7) == doctest::Approx(9.6));
+  mean.doubt(0.5);
+  mean.add(10);
+  EXPECT(mean.value_or(7) == 10);
+}

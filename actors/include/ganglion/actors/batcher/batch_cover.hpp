@@ -24,8 +24,11 @@ class batch_cover {
   const std::vector<std::int64_t>& sizes() const { return sizes_; }
   std::int64_t largest() const { return sizes_.back(); }
 
-  /// Learns what an execution of a size took.
+  /// Learns what an execution of a size took. What the other sizes took is doubted a little: a size that was slow once,
+  /// and is not picked since, is tried again some hundred or thousand executions later.
   void measured(std::int64_t size, double seconds);
+  /// Doubts all of it a little: an estimate that keeps everybody away is not measured again.
+  void doubt();
   /// The expected seconds of an execution of that size, or the fallback where nothing was measured.
   double seconds(std::int64_t size, double fallback) const;
 

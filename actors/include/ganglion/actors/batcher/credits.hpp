@@ -43,14 +43,35 @@ class credit_account {
   double seconds_ = 0;
 };
 
-/// A running average of measured seconds; the first sample is taken as it is.
+/// A running average of measured seconds; the first sample is taken as it is. One that is far above the average counts
+/// only where the next one is too: a hiccup of the machine is not what a program takes.
 class running_mean {
  public:
-  void add(double sample) { value_ = value_ < 0 ? sample : value_ + 0.2 * (sample - value_); }
+  void add(double sample) {
+    bool far = value_ > 0 && sample > far_above * value_;
+    if (far && !was_far_) {
+      was_far_ = true;
+      return;
+    }
+    was_far_ = false;
+    bool doubted = value_ < forgotten * measured_;
+    value_ = value_ < 0 || doubted ? sample : value_ + 0.2 * (sample - value_);
+    measured_ = value_;
+  }
+  /// Believes a little less in what was measured: who is not tried for its cost is tried again some day. What is measured
+  /// after many doubts is taken as it is.
+  void doubt(double factor) {
+    if (value_ > 0) value_ *= factor;
+  }
   double value_or(double fallback) const { return value_ < 0 ? fallback : value_; }
 
  private:
+  static constexpr double far_above = 4;
+  static constexpr double forgotten = 0.9;
+
   double value_ = -1;
+  double measured_ = -1;  // as it was after the last sample
+  bool was_far_ = false;
 };
 
 }  // namespace ganglion

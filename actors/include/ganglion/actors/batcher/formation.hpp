@@ -93,6 +93,8 @@ class formation {
     std::size_t in_flight = 0;
     double turn = 0;  // seconds that it has had, for taking turns
     std::optional<clock::time_point> delayed_until;  // of a batch that is not full
+    /// When something that waits must go at the latest for its deadline, or earlier.
+    std::optional<clock::time_point> hurry;
   };
   struct deployment_state {
     std::shared_ptr<const deployment> target;
@@ -133,8 +135,8 @@ class formation {
 
   // requests.cpp: what is accepted, and what becomes of it
   std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;
-  /// Seconds until a request of that class would be begun, as expected.
-  double expected_wait(const deployment_state& d, priority p) const;
+  /// Seconds until the request would be begun, as expected.
+  double expected_wait(const deployment_state& d, const request& r) const;
   void take_back(const execution_ptr& work, std::size_t core, deployment_state& d);
   void run_apart(const execution_ptr& work, bucket_state& b);
   /// Ends a request: fails it and resolves all of its rows that no lane is committing.

@@ -66,6 +66,11 @@ class request_queue {
   /// The rows that wait for their first execution and are not bound to a core: all, or of a class and the more urgent.
   std::int64_t rows() const { return rows_up_to(priority::low); }
   std::int64_t rows_up_to(priority p) const;
+  /// The rows that were in an execution before, or are bound to a core as the rest of a chunk.
+  std::int64_t rows_begun() const;
+  /// The rows that go before those of a request that comes now: all that are begun or more urgent, those of its tenant, and
+  /// of each other tenant of its class as many as those (deficit round robin) and a turn.
+  std::int64_t rows_before(priority p, const std::string& name) const;
   /// The most urgent class of which something waits; what runs again or is bound counts as the most urgent there is.
   priority most_urgent() const;
 
@@ -103,6 +108,7 @@ class request_queue {
   struct tenant {
     std::string name;
     std::int64_t deficit = 0;
+    std::int64_t rows = 0;
     std::list<queue_entry> entries;
   };
   /// The tenants of one class; the front has its turn.
