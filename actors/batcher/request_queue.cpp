@@ -1,6 +1,7 @@
 #include <ganglion/actors/batcher/request_queue.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace ganglion {
 
@@ -137,6 +138,8 @@ void request_queue::age(clock::time_point now) {
     e->rise.reset();
     if (e->level > 0) e->rise = rises_.emplace(due + config_.ageing, e);
     if (old_place.entries.empty()) forget_tenant(from, old_place);
+    settle(from);
+    settle(to);
   }
 }
 
@@ -160,8 +163,10 @@ batch request_queue::take_joined(std::int64_t most) {
   auto key = first_entry().owner->join_key();
   batch result;
   result.enqueued = clock::time_point::max();
-  for (auto& l : levels_)
+  for (auto& l : levels_) {
     if (result.rows() < most) take_turns(l, key, most, result);
+    settle(l);
+  }
   return result;
 }
 
@@ -228,11 +233,11 @@ batch request_queue::take_chunk(std::size_t core) {
   bind_rest(p, e->enqueued, core);
   t.deficit -= chunk.rows;
   consume(l, t, e, chunk.rows);
-  if (t.entries.empty()) {
+  if (t.entries.empty())
     forget_tenant(l, t);
-  } else if (t.deficit <= 0) {
+  else if (t.deficit <= 0)
     l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
-  }
+  settle(l);
   return result;
 }
 
@@ -263,6 +268,20 @@ void request_queue::forget_tenant(level& l, tenant& t) {
   l.ring.erase(where);
 }
 
+void request_queue::settle(level& l) const {
+  if (l.ring.empty() || l.ring.front().deficit > 0) return;
+  // Rounds in which nobody would have a turn go by at once.
+  auto rounds = std::numeric_limits<std::int64_t>::max();
+  for (const auto& t : l.ring) rounds = std::min(rounds, std::max<std::int64_t>(0, -t.deficit / config_.quantum));
+  for (auto& t : l.ring) t.deficit += rounds * config_.quantum;
+  while (l.ring.front().deficit <= 0) {
+    auto& t = l.ring.front();
+    t.deficit += config_.quantum;
+    if (t.deficit > 0) return;
+    l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
+  }
+}
+
 request_queue::entries::iterator request_queue::consume(level& l, tenant& t, entries::iterator e, std::int64_t rows) {
   l.rows -= rows;
   t.rows -= rows;
@@ -280,6 +299,7 @@ void request_queue::withdraw(const request_ptr& r) {
     auto& t = tenant_in(l, e->tenant);
     consume(l, t, e->place, e->rows());
     if (t.entries.empty()) forget_tenant(l, t);
+    settle(l);
   }
   auto is_its = [&r](const piece& p) { return p.owner == r; };
   std::erase_if(bound_, [&](const batch& b) { return is_its(b.pieces.front()); });

@@ -122,6 +122,25 @@ TEST_CASE("tenants take turns in rows, whatever they send and in whatever pieces
   }
 }
 
+TEST_CASE("tenants take turns in rows also where their chunks join nobody, however large") {
+  fixture f;
+  auto push = [&f](std::int64_t rows, const char* tenant) {
+    request_options options;
+    options.tenant = tenant;
+    f.push(rows, std::move(options), 50);
+  };
+  for (int i = 0; i < 200; ++i) push(1, "small");
+  for (int i = 0; i < 10; ++i) push(50, "large");
+  std::map<std::string, std::int64_t> rows;
+  while (rows["small"] < 150) {
+    const auto taken = f.queue.take_chunk(0);
+    const auto& owner = *taken.pieces.front().owner;
+    rows[owner.options().tenant] += owner.rows();
+    EXPECT(std::abs(rows["small"] - rows["large"]) <= 50 + 4);
+    while (f.queue.take_again([](const batch&) { return std::optional<std::size_t>{0}; })) continue;  // the rest of it
+  }
+}
+
 TEST_CASE("a tenant that has less than its turn leaves the rest to the others, and earns nothing by waiting") {
   fixture f;
   auto a = f.push(1, "a"), b = f.push(9, "b");

@@ -126,6 +126,8 @@ class request_queue {
   const queue_entry& first_entry() const;
   static tenant& tenant_in(level& l, const std::string& name);
   static void forget_tenant(level& l, tenant& t);
+  /// Gives the turn to the next tenant that has made up for what it took.
+  void settle(level& l) const;
   void take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into);
   std::int64_t take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into);
   /// The begin of the next chunk of an entry.
