@@ -8,11 +8,20 @@ os.environ["GANGLION_HOST_CORES"] = "4"
 
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
 import torch
 import torch_neuron
+
+
+def status_at_rest(status=torch_neuron.status, seconds=10):
+    """The status once nothing is counted as unanswered any more: an answer is there before it is counted."""
+    end = time.monotonic() + seconds
+    while (now := status()).unanswered and time.monotonic() < end:
+        time.sleep(0.01)
+    return now
 
 
 class Rows(torch.nn.Module):

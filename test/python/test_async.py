@@ -2,12 +2,11 @@
 
 import asyncio
 import concurrent.futures
-import time
 
 import pytest
 import torch
 import torch_neuron
-from conftest import Rows, alone, trace
+from conftest import Rows, alone, status_at_rest, trace
 
 
 class Slow(torch.nn.Module):
@@ -65,14 +64,6 @@ def rows_run():
     return sum(core.rows for core in torch_neuron.status().cores)
 
 
-def unanswered_soon(seconds=5):
-    """Whether nothing is under way any more within some seconds."""
-    end = time.monotonic() + seconds
-    while torch_neuron.status().unanswered and time.monotonic() < end:
-        time.sleep(0.005)
-    return torch_neuron.status().unanswered == 0
-
-
 def test_a_timeout_is_a_timeout_error_and_drops_the_rows_that_wait(slow):
     async def main():
         before = rows_run()
@@ -93,7 +84,7 @@ def test_a_cancelled_task_cancels_its_request(slow):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert unanswered_soon() and rows_run() - before < 1000
+        assert status_at_rest().unanswered == 0 and rows_run() - before < 1000
         assert (await slow.async_forward(torch.rand(1, 192, 192))).shape == (1, 192, 192)
 
     asyncio.run(main())
@@ -114,7 +105,7 @@ def test_a_future_that_is_cancelled_drops_the_rows_that_wait(slow):
     assert concurrent.futures.wait([future], timeout=1).done == {future}
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(1)
-    assert unanswered_soon() and rows_run() - before < 1000
+    assert status_at_rest().unanswered == 0 and rows_run() - before < 1000
     assert slow(torch.rand(1, 192, 192)).shape == (1, 192, 192)
 
 
@@ -124,7 +115,7 @@ def test_the_status_tells_of_each_model(error_of):
     for rows in (1, 2, 3):
         parallel(torch.rand(rows, 4))
     error_of(ValueError, parallel, torch.rand(3, 5))
-    (model,) = [m for m in torch_neuron.status().models if m.rows == 6 and m.id in before]
+    (model,) = [m for m in status_at_rest().models if m.rows == 6 and m.id in before]
     assert model.outcomes == {"ok": 3, "shape_mismatch": 1}
     assert model.cores == [0, 1, 2, 3] and model.unanswered == model.queued_rows == 0
     assert 0 < model.compute_seconds[0.5] <= model.total_seconds[0.99] < 60

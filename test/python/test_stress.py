@@ -7,7 +7,7 @@ import tracemalloc
 
 import torch
 import torch_neuron
-from conftest import Rows, trace
+from conftest import Rows, status_at_rest, trace
 
 TIMES = float(os.environ.get("TORCH_NEURON_TEST_CALLS", "1"))
 
@@ -37,7 +37,7 @@ def test_eight_threads_of_ten_thousand_calls_each_get_their_own_rows(rows_traced
             t.start()
         for t in threads:
             t.join()
-        status = parallel.status()
+        status = status_at_rest(parallel.status)
     assert not wrong
     assert status.unanswered == 0 and status.queued_rows == 0
 
