@@ -118,9 +118,11 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
         self->state.queue.core_up(m.index);
         pump(self);
       },
-      [self](const core_down& m) {
+      [self, lost = std::move(config.lost)](const core_down& m) {
         self->state.cores.erase(m.index);
-        self->state.queue.core_down(m.index, m.returns);
+        auto ran = self->state.queue.core_down(m.index, m.returns);
+        if (lost)
+          for (const auto& work : ran) lost(work, m.index);
         pump(self);
       },
       [self](const executions_done& m) {

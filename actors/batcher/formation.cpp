@@ -180,7 +180,7 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
     offset += p.rows;
     if (lone_ && lone_->id == p.owner->id()) lone_->had[core] += p.rows;
   }
-  work->queued_rows = b.queue.rows();
+  for (const auto& waits : d.buckets) work->queued_rows += waits.queue.rows();
   auto seconds = b.cover.seconds(size, unmeasured_seconds);
   cores_.give(core, work, seconds, b.cover.seconds(size, 0));
   ++d.in_flight;

@@ -213,7 +213,8 @@ void formation::run_apart(const execution_ptr& work, bucket_state& b) {
   }
 }
 
-void formation::core_down(std::size_t core, bool returns) {
+std::vector<execution_ptr> formation::core_down(std::size_t core, bool returns) {
+  std::vector<execution_ptr> ran;
   lone_.reset();
   for (auto& [id, d] : deployments_)
     for (auto& b : d.buckets) b.queue.unbind(core);
@@ -221,10 +222,12 @@ void formation::core_down(std::size_t core, bool returns) {
     auto& d = deployments_.at(work->deployment_id);
     --d.in_flight;
     --d.buckets[work->parts.front().owner->bucket()].in_flight;
+    if (std::ranges::any_of(work->parts, [](const part& p) { return p.where->is_running(); })) ran.push_back(work);
     take_back(work, core, d);
   }
   for (auto& [id, d] : deployments_)
     if (cores_.all_lost(d.target->cores)) fail_all_of(d, all_cores_lost);
+  return ran;
 }
 
 void formation::take_back(const execution_ptr& work, std::size_t core, deployment_state& d) {

@@ -206,6 +206,7 @@ void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
   target_->counters->answered(result);
+  if (const auto& told = gate->observer()) told({id_, rows(), result.code(), accepted_, clock::now()});
   // The inputs are the caller's again; a lane that still reads them holds references of its own.
   // What it throws would end the core or the actor that is on this thread.
   try {

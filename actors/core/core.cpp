@@ -32,6 +32,8 @@ expected<void> validate(const hang_limits& limits) {
   return valid ? check("max_load_step_time", limits.max_load_step_time) : valid;
 }
 
+bool is_hang(const caf::error& reason) { return reason == caf::sec::request_timeout; }
+
 namespace {
 
 /// Brings what a lane says into the core's mailbox, from any thread, until it is closed.
@@ -122,7 +124,7 @@ void on_look(core_pointer self) {
     const auto& limit = busy->loading ? s.config.limits.max_load_step_time : s.config.limits.max_execution_time;
     if (limit && self->clock().now() - busy->since >= *limit)
       return self->quit(caf::make_error(
-          caf::sec::runtime_error,
+          caf::sec::request_timeout,
           fmt::format("{} = {:.6g} ms passed while it {}: its thread is left behind",
                       busy->loading ? "max_load_step_time" : "max_execution_time",
                       std::chrono::duration<double, std::milli>(*limit).count(),

@@ -7,6 +7,7 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <deque>
@@ -119,6 +120,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     std::lock_guard lock(all.mutex);
     std::lock_guard own(mutex_);
     if (ended_) return;
+    // What it still computes is for nobody: it must not take the CPUs from the lane that follows it.
+    sched_param none{};
+    for (auto thread : threads_) sched_setscheduler(thread, SCHED_IDLE, &none);
     abandoned_bytes_ = model_bytes_ + running_bytes_;
     ++all.threads.count;
     all.threads.bytes += *abandoned_bytes_;
@@ -148,6 +152,12 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     // LibTorch sets the number of threads at the first look, for the calling thread; ours comes after it.
     at::get_num_threads();
     omp_set_num_threads(static_cast<int>(config_.threads));
+    // They are made here, and stay the same until the thread ends.
+#pragma omp parallel
+    {
+      std::lock_guard lock(mutex_);
+      threads_.push_back(gettid());
+    }
   }
 
   bool wait(command& next) {
@@ -170,6 +180,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
 
   void perform(compiled_model&& model) {
     loads_.emplace_back(std::move(model));
+    count_models();
     if (!step_queued_) step_load();
   }
 
@@ -180,7 +191,6 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
 
   void perform(unload_command&& c) {
     models_.erase(c.model_id);
-    count_models();
     // What was loaded before it, and is not over, is wanted no more.
     for (auto load = loads_.begin(); load != loads_.end();) {
       if (load->model().id() != c.model_id) {
@@ -191,6 +201,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
       load = loads_.erase(load);
       tell_loaded(over.model(), {}, failed_load(errc::cancelled, "the model was unloaded before it was loaded"));
     }
+    count_models();
   }
 
   void perform(execution_ptr&& work) {
@@ -226,6 +237,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   void count_models() {
     std::size_t bytes = 0;
     for (const auto& [id, m] : models_) bytes += m->weight_bytes;
+    for (const auto& load : loads_) bytes += load.model().weight_bytes();
     std::lock_guard lock(mutex_);
     model_bytes_ = bytes;
   }
@@ -295,6 +307,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   bool stopped_ = false;
   std::optional<lane_activity> activity_;
   std::size_t model_bytes_ = 0, running_bytes_ = 0;
+  std::vector<pid_t> threads_;  // this one and its intra-op threads
   std::optional<std::size_t> abandoned_bytes_;  // once it was left behind
   bool ended_ = false;
 };
@@ -311,9 +324,6 @@ class cpu_lane final : public lane {
       thread_.join();
     } else {
       shared_->leave_behind();
-      // What it still computes is for nobody: it must not take the CPU from the lane that follows it.
-      sched_param none{};
-      pthread_setschedparam(thread_.native_handle(), SCHED_IDLE, &none);
       thread_.detach();
     }
   }

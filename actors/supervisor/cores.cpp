@@ -30,15 +30,35 @@ void tell_of_death(supervisor_state& s, std::size_t index, std::string why, std:
   c.last_reason = std::move(why);
 }
 
+/// Warm-up runs forwards: where those have a limit, it has one too on a core that starts again, for what hung once may
+/// hang in each of them.
+hang_limits limits_of(const supervisor_state& s, const core_entry& c) {
+  constexpr std::chrono::nanoseconds least = std::chrono::seconds(10);
+  auto limits = s.config.limits;
+  if (c.restart_count > 0 && limits.max_execution_time && !limits.max_load_step_time)
+    limits.max_load_step_time = std::max(least, 10 * *limits.max_execution_time);
+  return limits;
+}
+
+/// Counts a death. Returns the delay before the next start.
+std::chrono::milliseconds count_death(const supervisor_state& s, core_entry& c, const caf::error& reason,
+                                      clock::time_point now) {
+  ++c.restart_count;
+  if (!is_hang(reason)) return c.restarts.died(c.announced ? now - c.served_since : clock::duration::zero());
+  if (!c.announced) return c.restarts.hung_again();
+  // The time that it hung is none in which it served.
+  const auto& [execution, load] = s.config.limits;
+  auto hung = std::max(execution.value_or(std::chrono::nanoseconds(0)), load.value_or(std::chrono::nanoseconds(0)));
+  return c.restarts.died(now - c.served_since - hung);
+}
+
 }  // namespace
 
 void start_core(supervisor_pointer self, std::size_t index) {
   auto& s = self->state;
   auto& c = s.cores[index];
   c.handle = spawn_core(*self, {s.config.cores[index], s.config.make_lane,
-                                caf::actor_cast<caf::weak_actor_ptr>(s.batcher), s.config.observer, s.config.limits});
-  c.started = self->clock().now();
-  c.announced = false;
+                                caf::actor_cast<caf::weak_actor_ptr>(s.batcher), s.config.observer, limits_of(s, c)});
   self->monitor(c.handle);
   load_all(self, index);
   announce_if_ready(self, index);
@@ -48,6 +68,7 @@ void announce_if_ready(supervisor_pointer self, std::size_t index) {
   auto& c = self->state.cores[index];
   if (c.announced || !c.handle || !c.awaited.empty()) return;
   c.announced = true;
+  c.served_since = self->clock().now();
   const auto& news = self->state.config.news;
   if (news && c.death_told && !c.models.empty())
     news(fmt::format("core nc:{} is back and serves its {} model{} again", index, c.models.size(),
@@ -64,8 +85,8 @@ void core_went_down(supervisor_pointer self, const caf::down_msg& m) {
     c.awaited.clear();
     c.loaded.clear();
     if (s.ending) return;
-    auto delay = c.restarts.died(self->clock().now() - c.started);
-    ++c.restart_count;
+    auto delay = count_death(s, c, m.reason, self->clock().now());
+    c.announced = false;
     tell_of_death(s, i, sentence_of(m.reason), delay);
     self->send(s.batcher, core_down{i, !c.restarts.lost()});
     give_up_waiting_for(self, i);

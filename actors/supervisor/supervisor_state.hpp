@@ -13,7 +13,7 @@ namespace ganglion {
 /// One core as its supervisor sees it.
 struct core_entry {
   core_actor handle;  ///< null while it is down
-  clock::time_point started;
+  clock::time_point served_since;  ///< precondition: announced
   backoff restarts;
   std::uint64_t restart_count = 0;
   std::string last_reason;  ///< of its deaths

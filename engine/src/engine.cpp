@@ -111,6 +111,11 @@ execution_observer observer_of(const engine_options& options, std::shared_ptr<tr
   };
 }
 
+request_observer request_observer_of(std::shared_ptr<trace_file> trace) {
+  if (!trace) return {};
+  return [trace = std::move(trace)](const request_record& record) { trace->add(record); };
+}
+
 }  // namespace
 
 void refuse_engine_thread(std::string_view what) {
@@ -131,8 +136,6 @@ engine::state::state(engine_options given)
       done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); }) {
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
   value_or_throw(validate(limits));
-  gate = std::make_shared<admission>(limits);
-
   std::vector<std::size_t> globals;
   for (const auto& c : reserved.topology.cores) globals.push_back(c.global);
   booking.emplace(globals, options.threads_per_core, allowance.cpus);
@@ -141,7 +144,6 @@ engine::state::state(engine_options given)
   for (std::size_t i = 0; i < globals.size(); ++i)
     config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}});
   config.make_lane = options.make_lane ? lane_factory{options.make_lane} : lane_factory{make_cpu_lane};
-  config.gate = gate;
   config.batcher.max_queue_time = options.max_queue_time;
   value_or_throw(validate(config.batcher));
   config.limits = {options.max_execution_time, options.max_load_step_time};
@@ -152,7 +154,13 @@ engine::state::state(engine_options given)
       told(log_level::warning, sentence);
     });
     trace = value_or_throw(std::move(opened));
+    config.batcher.lost = [trace = trace](const execution_ptr& work, std::size_t core) {
+      trace->add_lost(record_of({work, {}, true, work->formed, clock::now(), clock::now()}, core));
+    };
   }
+  gate = std::make_shared<admission>(limits, request_observer_of(trace));
+  if (trace) trace->watch(gate);
+  config.gate = gate;
   config.observer = observer_of(options, trace);
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
   config.news = [told = options.log](std::string_view sentence) { told(log_level::info, sentence); };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ganglion/actors/batcher/admission.hpp>
 #include <ganglion/engine/engine.hpp>
 
 #include <condition_variable>
@@ -10,11 +11,12 @@
 #include <mutex>
 #include <string_view>
 #include <thread>
+#include <variant>
 #include <vector>
 
 namespace ganglion {
 
-/// A timeline of an engine's executions as a file in the trace-event format, written by a thread of its own while the
+/// A timeline of an engine's executions and requests as a file in the trace-event format, written by a thread of its own while the
 /// engine runs: a file that was not closed, for the process died, opens too.
 class trace_file {
  public:
@@ -25,13 +27,25 @@ class trace_file {
 
   /// Any thread. Never blocks on the file.
   void add(execution_record record);
+  /// Of a core that was lost in the middle of it: it began at some time since it was formed, and was `gathered` never.
+  void add_lost(execution_record record);
+  void add(const request_record& record);
+  /// Samples what waits at this gate from now on.
+  void watch(std::weak_ptr<const admission> gate);
   /// Writes what was added. Nothing counts after it.
   void close();
 
  private:
+  struct lost {
+    execution_record record;
+  };
+  using event = std::variant<execution_record, lost, request_record>;
+
   trace_file(const std::filesystem::path& path, std::size_t cores, std::function<void(std::string_view)> warn);
   void run();
-  void write(const std::vector<execution_record>& records);
+  void write(const std::vector<event>& events);
+  std::string lost_execution(execution_record r);
+  void sample();
 
   std::filesystem::path path_;
   std::ofstream file_;
@@ -39,12 +53,13 @@ class trace_file {
   execution_record::time_point zero_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<execution_record> added_;
+  std::vector<event> added_;
+  std::weak_ptr<const admission> gate_;
   bool closed_ = false;
+  // the thread's own
+  std::vector<execution_record::time_point> last_ended_;  // by core
+  std::int64_t last_sample_ = -1;
   std::thread thread_;
 };
-
-/// The events of one execution, each followed by a comma and a newline. Times count from `zero`.
-std::string trace_events(const execution_record& r, execution_record::time_point zero);
 
 }  // namespace ganglion

@@ -22,8 +22,9 @@ namespace {
 
 /// An engine whose cores count as hung after a fifth of a second.
 struct impatient_engine {
-  explicit impatient_engine(std::size_t cores) {
+  explicit impatient_engine(std::size_t cores, std::size_t threads_per_core = 1) {
     auto options = ears.options(cores);
+    options.threads_per_core = threads_per_core;
     options.max_execution_time = 200ms;
     options.shutdown_bound = 1min;
     host.emplace(options);
@@ -117,16 +118,16 @@ TEST_CASE("with a single core that hangs the request fails with core_lost, and t
   EXPECT(same(waits.get().toTensor(), counted({2, 3}) + 1));
 }
 
-TEST_CASE("the thread that is left behind has the lowest priority") {
+TEST_CASE("the thread that is left behind has the lowest priority, and so have its intra-op threads") {
   REQUIRE(wait_for_abandoned_lanes(1min));
-  impatient_engine on{1};
+  impatient_engine on{1, 2};
   data_parallel parallel{*on.host, gated(1)};
   forward_gate gate{1};
   auto future = parallel.submit({counted({1, 3})});
   REQUIRE(gate.wait_for(1));
   REQUIRE(ready(future));
   on.ears.wait_for_sentence("is back");
-  EXPECT(policies_of("nc:0") == std::multiset<int>{SCHED_OTHER, SCHED_IDLE});
+  EXPECT(policies_of("nc:0") == std::multiset<int>{SCHED_OTHER, SCHED_OTHER, SCHED_IDLE, SCHED_IDLE});
 }
 
 TEST_CASE("a warm-up that hangs fails the deployment, where its time is limited") {

@@ -2,6 +2,7 @@
 #include <support/calls.hpp>
 #include <support/engine_ears.hpp>
 #include <support/errors.hpp>
+#include <support/faulty_lane.hpp>
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
 #include <support/scratch_folder.hpp>
@@ -11,6 +12,7 @@
 #include <boost/json.hpp>
 
 #include <fstream>
+#include <set>
 #include <sstream>
 
 using namespace ganglion;
@@ -188,10 +190,54 @@ TEST_CASE("a timeline has each execution on its core's lane, each request as a f
   EXPECT(padding == 4);
   EXPECT(events_like(all, "X", "request").size() == 2);
   EXPECT(events_like(all, "s", "request").size() == 2);
-  EXPECT(events_like(all, "t", "request").size() == 2);  // ten rows are three executions
+  EXPECT(events_like(all, "X", "answer").size() == 2);
+  EXPECT(events_like(all, "t", "request").size() == 4);  // ten rows are three executions
   EXPECT(events_like(all, "f", "request").size() == 2);
   EXPECT(events_like(all, "X", "stage").size() == 2 * executions.size());
-  EXPECT(events_like(all, "C", "").size() == 2 * executions.size());
+  EXPECT(events_like(all, "C", "").size() > 2 * executions.size());  // and those of all that waits
+}
+
+TEST_CASE("a timeline of a run with faults has what was lost, and one begin and one end of each request") {
+  scratch_folder folder;
+  const auto path = folder / "timeline.json";
+  engine_ears ears;
+  auto options = ears.options(2);
+  options.trace_out = path;
+  lane_faults faults{[](const auto& given) {
+    return given.core == 0 && given.nth == 1 ? lane_faults::fate::die : lane_faults::fate::run;
+  }};
+  options.make_lane = faults.factory();
+  {
+    engine host{options};
+    data_parallel parallel{host, compiled(gated_plus_one(), {at::ones({4, 3})})};
+    answer(parallel, {counted({10, 3})});
+    forward_gate gate;
+    std::stop_source stop;
+    auto held = parallel.submit({counted({80, 3})});
+    REQUIRE(gate.wait_for(1));
+    auto cancelled = parallel.submit({counted({4, 3})}, {.stop = stop.get_token()});
+    stop.request_stop();
+    EXPECT(failure_of_future(std::move(cancelled)).code == errc::cancelled);
+    gate.open();
+    REQUIRE(ready(held));
+  }
+  const auto all = events_of(path);
+  std::map<std::uint64_t, std::string> phases;
+  for (const char* phase : {"s", "f"})
+    for (const auto& e : events_like(all, phase, "request")) phases[e.at("id").to_number<std::uint64_t>()] += phase;
+  REQUIRE(phases.size() == 3);
+  for (const auto& [id, of_it] : phases) EXPECT(of_it == "sf");
+  std::multiset<std::string> codes;
+  for (const auto& e : events_like(all, "X", "answer")) codes.emplace(e.at("args").at("code").as_string());
+  EXPECT(codes == std::multiset<std::string>{"ok", "ok", "cancelled"});
+  std::size_t lost = 0;
+  for (const auto& e : events_like(all, "X", "execution")) {
+    if (!e.at("args").at("lost").as_bool()) continue;
+    ++lost;
+    EXPECT(e.at("tid").to_number<std::size_t>() == 1);
+    EXPECT(e.at("dur").to_number<double>() > 0);
+  }
+  EXPECT(lost == 1);
 }
 
 TEST_CASE("a timeline that cannot be written is refused") {

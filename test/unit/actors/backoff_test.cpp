@@ -38,3 +38,15 @@ TEST_CASE("a core is lost at the configured number of deaths in a row") {
   b.died(0s);
   EXPECT(b.lost());
 }
+
+TEST_CASE("a core that hangs again before it serves is lost at once, and waits ever longer") {
+  backoff b{{10ms, 1000ms, 5s, 5, 60s}};
+  EXPECT(b.died(1h) == 10ms);
+  EXPECT_FALSE(b.lost());
+  EXPECT(b.hung_again() == 160ms);
+  EXPECT(b.lost());
+  for (int i = 0; i < 8; ++i) b.hung_again();
+  EXPECT(b.hung_again() == 60s);
+  EXPECT(b.died(5s) == 10ms);
+  EXPECT_FALSE(b.lost());
+}

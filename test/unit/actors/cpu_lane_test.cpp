@@ -127,6 +127,7 @@ TEST_CASE("cpu lane: one that is given up in the middle of a load ends with its 
   REQUIRE(gate.wait_for(1));
   f.subject.reset();
   EXPECT(abandoned_lanes().count == 1);
+  EXPECT(abandoned_lanes().bytes == f.gated.weight_bytes());
   gate.open();
   EXPECT(wait_for_abandoned_lanes(1min));
   EXPECT(f.ears->wait_for(0).empty());

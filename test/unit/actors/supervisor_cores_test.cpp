@@ -92,9 +92,16 @@ TEST_CASE("supervisor: after too many deaths in a row a core counts as lost, unt
   f.die(0);
   f.expect_failed(1, errc::core_lost);
   EXPECT(contains(f.said.back(), "counts as lost until then"));
+  auto c = f.ask_status().cores[0];
+  EXPECT(c.lost);
+  EXPECT_FALSE(c.up);
+  EXPECT(c.restarts == 2);
   f.infer(d.coordinator, 2);
   f.expect_failed(2, errc::core_lost);
   f.system.advance(20ms);
+  c = f.ask_status().cores[0];
+  EXPECT_FALSE(c.lost);
+  EXPECT(c.up);
   f.infer(d.coordinator, 3);
   f.finish(0);
   f.expect_answered(3);
@@ -215,4 +222,59 @@ TEST_CASE("supervisor: a core that dies of something else is told of at once") {
   }
   REQUIRE(f.said.size() == 3);  // not of the third
   EXPECT(contains(f.said[2], "(second)"));
+}
+
+// -- cores that hang --------------------------------------------------------------------------------------------------
+
+TEST_CASE("supervisor: a core that hangs again while it warms up counts as lost, also where only executions have a limit") {
+  supervisor_fixture f{[](auto& c) {
+    c.cores.resize(1);
+    c.limits.max_execution_time = 100ms;
+  }};
+  auto d = f.deploy_model();
+  f.lanes.loads_at_once = false;
+  f.infer(d.coordinator, 1);
+  f.lanes.begin(0);
+  f.lanes.of(0).activity = {f.system.now(), false};
+  f.infer(d.coordinator, 2);
+  f.system.advance(100ms);
+  f.expect_failed(1, errc::core_lost);
+  f.system.advance(10ms);
+  REQUIRE(f.lanes.of(0).born == 2);
+  f.lanes.of(0).activity = {f.system.now(), true};
+  f.system.advance(9s);
+  f.client.expect_none();  // it may still come
+  EXPECT_FALSE(f.ask_status().cores[0].lost);
+  f.system.advance(1s + 1ms);
+  EXPECT(contains(f.said.back(), "max_load_step_time = 10000 ms passed while it loaded a model"));
+  f.expect_failed(2, errc::core_lost);
+  EXPECT(f.ask_status().cores[0].lost);
+  f.infer(d.coordinator, 3);
+  f.expect_failed(3, errc::core_lost);
+  f.system.advance(1s);
+  REQUIRE(f.lanes.of(0).born == 3);
+  f.lanes.load(0);
+  f.system.run();
+  EXPECT_FALSE(f.ask_status().cores[0].lost);
+  f.infer(d.coordinator, 4);
+  f.finish(0);
+  f.expect_answered(4);
+}
+
+TEST_CASE("supervisor: the time that a core hung is none that it served, however long its limit") {
+  supervisor_fixture f{[](auto& c) {
+    c.cores.resize(1);
+    c.restart.lost_after = 2;
+    c.limits.max_execution_time = 6s;
+  }};
+  auto d = f.deploy_model();
+  for (std::uint64_t id : {1, 2}) {
+    f.infer(d.coordinator, id);
+    f.lanes.begin(0);
+    f.lanes.of(0).activity = {f.system.now(), false};
+    f.system.advance(6s);
+    f.expect_failed(id, errc::core_lost);
+    EXPECT(f.ask_status().cores[0].lost == (id == 2));
+    if (id == 1) f.system.advance(10ms);
+  }
 }

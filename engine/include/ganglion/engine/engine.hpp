@@ -41,7 +41,7 @@ struct execution_record {
   std::int64_t rows = 0;
   std::int64_t padding_rows = 0;
   bool failed = false;
-  /// Rows that still waited for programs of these sizes when it was formed.
+  /// Rows of its data_parallel that still waited for their first execution when it was formed.
   std::int64_t queued_rows = 0;
   std::vector<execution_part> parts;
   time_point enqueued;  ///< its oldest row was accepted
@@ -80,7 +80,9 @@ struct engine_options {
   /// slowest execution takes under load. Unset: no limit.
   std::optional<std::chrono::nanoseconds> max_execution_time;
   /// The same for one step of loading a model on a core: making its replica, or one forward of its warm-up, of which
-  /// the first ones take several times what later executions do. Unset: no limit.
+  /// the first ones take several times what later executions do. Unset: no limit; but a core that starts again has ten
+  /// times `max_execution_time` where that is set, and 10 s at least. A core that hangs again before it serves counts
+  /// as lost at once.
   std::optional<std::chrono::nanoseconds> max_load_step_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`.
   std::chrono::milliseconds shutdown_bound{30'000};

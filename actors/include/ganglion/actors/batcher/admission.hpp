@@ -3,6 +3,7 @@
 #include <ganglion/model_io/error.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -18,6 +19,17 @@ struct admission_limits {
   std::int64_t max_queued_bytes = std::int64_t{1} << 30;
 };
 
+/// A request that was answered.
+struct request_record {
+  std::uint64_t id = 0;
+  std::int64_t rows = 0;
+  errc code = errc::ok;
+  std::chrono::steady_clock::time_point accepted, answered;
+};
+
+/// Told of every accepted request that was answered, on any thread. Must not block or throw.
+using request_observer = std::function<void(const request_record&)>;
+
 /// Sentence if the limits cannot be used: `invalid_argument`.
 expected<void> validate(const admission_limits& limits);
 
@@ -26,7 +38,8 @@ expected<void> validate(const admission_limits& limits);
 /// Any thread; no lock on the way in.
 class admission {
  public:
-  explicit admission(admission_limits limits = {}) : limits_(limits) {}
+  explicit admission(admission_limits limits = {}, request_observer observer = {})
+      : limits_(limits), observer_(std::move(observer)) {}
 
   /// Lets a request in, or says why not: `draining` once closed, `queue_full` beyond a limit.
   std::optional<failure> enter(std::int64_t rows, std::int64_t bytes);
@@ -34,6 +47,7 @@ class admission {
   void leave_queue(std::int64_t rows, std::int64_t bytes);
   /// A request was answered.
   void answered();
+  const request_observer& observer() const { return observer_; }
 
   /// Closes the gate; `enter` answers `draining` from now on.
   void close();
@@ -49,6 +63,7 @@ class admission {
   void tell_if_idle();
 
   admission_limits limits_;
+  request_observer observer_;
   std::atomic<std::int64_t> queued_rows_{0};
   std::atomic<std::int64_t> queued_bytes_{0};
   std::atomic<std::int64_t> unanswered_{0};

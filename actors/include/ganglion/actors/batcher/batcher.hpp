@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ganglion/actors/batcher/credits.hpp>
+#include <ganglion/actors/core/execution.hpp>
 #include <ganglion/actors/protocol/handles.hpp>
 
 namespace ganglion {
@@ -9,6 +10,8 @@ struct batcher_config {
   credit_config credits;
   /// The longest that a request may be expected to wait, beyond which it is refused with `queue_full`; unset: no limit.
   std::optional<std::chrono::nanoseconds> max_queue_time;
+  /// Told of each execution that a core was in the middle of when it was lost. Must not block; may be empty.
+  std::function<void(const execution_ptr&, std::size_t core)> lost;
 };
 
 /// Checks a configuration. Errors: `invalid_argument`.

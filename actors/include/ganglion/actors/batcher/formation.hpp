@@ -56,7 +56,8 @@ class formation {
   void core_up(std::size_t core);
   /// Takes back what the core held: each part is retried once on another core, or its request fails with `core_lost`.
   /// With `returns` false the core counts as lost until a `core_up` of it: what no other core can run fails now.
-  void core_down(std::size_t core, bool returns);
+  /// Returns what it was in the middle of.
+  std::vector<execution_ptr> core_down(std::size_t core, bool returns);
 
   /// Queues a planned request, or refuses it: `draining` for an unknown deployment, the reason of one that failed,
   /// `core_lost` when all its cores are lost, `batch_size_mismatch` (S13), `deadline_exceeded` where its deadline has

@@ -19,6 +19,9 @@ struct hang_limits {
 /// Checks them. Errors: `invalid_argument`.
 expected<void> validate(const hang_limits& limits);
 
+/// Whether a core that quit for this reason had hung.
+bool is_hang(const caf::error& reason);
+
 struct core_config {
   lane_config lane;
   lane_factory make_lane;
