@@ -7,6 +7,8 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Torch REQUIRED)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
 find_package(fmt REQUIRED)
+# The one that LibTorch itself computes with, and so the same copy in a process.
+find_package(dnnl 2.6 REQUIRED)
 find_package(CAF 0.17 REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 

@@ -219,6 +219,7 @@ void add_bench(CLI::App& app) {
   add_trace_out(*verb, given->trace_out);
   verb->add_flag("--watch", given->watch, "Show on the terminal what each core and model does meanwhile");
   add_op_libraries(*verb, given->loading);
+  add_retune(*verb, given->loading);
   add_json(*verb, given->json);
   verb->callback([given] { bench(*given); });
 }

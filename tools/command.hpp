@@ -87,6 +87,9 @@ CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids);
 /// `--op-library FILE`, once or more often: a path, also where it has no slash. Unset: empty.
 CLI::Option* add_op_libraries(CLI::App& verb, load_options& options);
 
+/// `--retune`.
+CLI::Option* add_retune(CLI::App& verb, load_options& options);
+
 /// `--trace-out FILE`.
 CLI::Option* add_trace_out(CLI::App& verb, std::string& path);
 

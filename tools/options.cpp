@@ -99,6 +99,12 @@ CLI::Option* add_op_libraries(CLI::App& verb, load_options& options) {
       ->type_name("FILE");
 }
 
+CLI::Option* add_retune(CLI::App& verb, load_options& options) {
+  return verb.add_flag("--retune", options.retune,
+                       "Choose the model's programs anew where they were timed on another type of CPU or with other "
+                       "threads");
+}
+
 CLI::Option* add_trace_out(CLI::App& verb, std::string& path) {
   return verb.add_option("--trace-out", path, "Write a timeline of the run that Perfetto and chrome://tracing open")
       ->type_name("FILE");

@@ -163,6 +163,7 @@ void add_run(CLI::App& app) {
       "What inputs shorter than a program's are filled up with; one for all tensor inputs, or repeated for each");
   add_trace_out(*verb, given->trace_out);
   add_op_libraries(*verb, given->loading);
+  add_retune(*verb, given->loading);
   add_json(*verb, given->json);
   verb->footer("A tensor file holds a tensor or a tuple of tensors as torch.save writes it (.pt), or one tensor as\n"
                "NumPy does (.npy). Where --input is given once, a tuple in its file stands for all arguments, unless\n"

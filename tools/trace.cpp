@@ -1,4 +1,7 @@
 #include "command.hpp"
+#include "program_trials.hpp"
+
+#include <ganglion/model_io/tensor_file.hpp>
 
 #include <fmt/format.h>
 #include <torch/script.h>
@@ -6,7 +9,12 @@
 #include <charconv>
 #include <chrono>
 #include <iterator>
+#include <map>
+#include <mutex>
 #include <numeric>
+#include <optional>
+#include <signal.h>
+#include <sys/prctl.h>
 
 namespace ganglion::command {
 
@@ -20,6 +28,11 @@ struct trace_command {
   std::string batches;
   std::string cast = "none";
   bool no_tune = false;
+  std::optional<std::int64_t> threads;
+  std::optional<double> max_deviation;
+  std::vector<std::string> calibration;
+  /// The one program that is tried, by a call of `programs_to_avoid`: nothing is written.
+  std::string only;
   std::string output;
 };
 
@@ -88,18 +101,66 @@ std::vector<c10::IValue> example_of(const specs& arguments) {
   return example;
 }
 
-compiled_model compile(const trace_command& given, std::vector<std::vector<c10::IValue>> examples) {
-  progress_line progress([&, start = std::chrono::steady_clock::now()] {
-    std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-    return fmt::format("tracing {}, {:.0f} s", given.model, passed.count());
-  });
+/// The same call for a process of its own.
+std::vector<std::string> call_of(const trace_command& given) {
+  std::vector<std::string> call{"trace", given.model, "--output", given.output, "--auto-cast", given.cast};
+  const auto add = [&](const char* name, const std::string& value) { call.insert(call.end(), {name, value}); };
+  for (const auto& spec : given.inputs) add("--input", spec);
+  for (const auto& specs : given.also) add("--also", specs);
+  for (const auto& path : given.calibration) add("--calibration", path);
+  for (const auto& path : given.loading.op_libraries) add("--op-library", path.native());
+  if (!given.batches.empty()) add("--batches", given.batches);
+  if (given.threads) add("--threads", std::to_string(*given.threads));
+  if (given.max_deviation) add("--max-deviation", fmt::format("{}", *given.max_deviation));
+  return call;
+}
+
+std::map<std::string, std::string> all_but(const std::string& only) {
+  std::map<std::string, std::string> excluded;
+  for (const auto name : tuned_programs())
+    if (name != only) excluded.emplace(name, "another one was asked for");
+  return excluded;
+}
+
+std::vector<c10::IValue> read_calibration(const std::vector<std::string>& files) {
+  std::vector<c10::IValue> arguments;
+  for (const auto& file : files) arguments.push_back(value_or_throw(read_tensor_file(file)));
+  return arguments;
+}
+
+trace_options options_of(const trace_command& given) {
   trace_options options;
   options.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
   options.tune = !given.no_tune;
+  if (given.threads && *given.threads < 1)
+    throw error(errc::invalid_argument, fmt::format("--threads is {}: it must be at least 1", *given.threads));
+  if (given.threads) options.threads = static_cast<std::size_t>(*given.threads);
+  if (given.max_deviation) options.max_deviation = *given.max_deviation;
+  if (!given.calibration.empty()) options.calibration = {read_calibration(given.calibration)};
+  if (!given.only.empty()) options.excluded = all_but(given.only);
+  return options;
+}
+
+compiled_model compile(const trace_command& given, std::vector<std::vector<c10::IValue>> examples) {
+  auto options = options_of(given);
+  std::mutex mutex;
+  std::string doing;
+  progress_line progress([&, start = std::chrono::steady_clock::now()] {
+    std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    std::lock_guard lock(mutex);
+    return fmt::format("tracing {}{}, {:.0f} s", given.model, doing, passed.count());
+  });
+  const auto tell = [&](std::string_view name) {
+    std::lock_guard lock(mutex);
+    doing = name.empty() ? "" : fmt::format(" (trying {})", name);
+  };
+  const auto module = load_module(given.model, given.loading);
+  if (options.tune && given.only.empty()) options.excluded = programs_to_avoid(call_of(given), tell);
+  tell({});
   auto first = std::move(examples.front());
   options.more_examples.assign(std::make_move_iterator(examples.begin() + 1), std::make_move_iterator(examples.end()));
-  auto compiled = trace(load_module(given.model, given.loading), std::move(first), std::move(options));
-  save(compiled, given.output);
+  auto compiled = trace(module, std::move(first), std::move(options));
+  if (given.only.empty()) save(compiled, given.output);
   return compiled;
 }
 
@@ -107,7 +168,10 @@ void trace_model(const trace_command& given) {
   std::vector<std::vector<c10::IValue>> examples;
   for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
   check_output_path(given.output, {given.model});
+  // A trial does not outlive the one that waits for it.
+  if (!given.only.empty()) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const auto compiled = compile(given, std::move(examples));
+  if (!given.only.empty()) return;
   for (const auto& sentence : compiled.warnings()) print_warning(sentence);
   print_about(given.output, [&] {
     fmt::print("{:<18}{}\n", "compiled", given.output);
@@ -136,7 +200,15 @@ void add_trace(CLI::App& app) {
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside")
       ->check(CLI::IsMember({"none", "bf16"}))
       ->capture_default_str();
+  add_number(*verb, "--max-deviation", given->max_deviation,
+             "The largest relative L2 deviation from the module that is accepted of bf16 (default: 0.05)");
+  verb->add_option("--calibration", given->calibration,
+                   "A tensor file with further rows to compare programs on, one for each --input")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  add_integer(*verb, "--threads", given->threads, "Intra-op threads of the cores that will run it (default: 1)");
   add_op_libraries(*verb, given->loading);
+  verb->add_option("--only", given->only)->group("");
   verb->add_flag("--no-tune", given->no_tune, "Do not time the possible programs: take the frozen module");
   verb->add_option("--output", given->output, "Where to write the compiled model")->required()->type_name("FILE");
   verb->footer("An input's element type is f64, f32, f16, bf16, i8, i16, i32, i64, u8 or bool. Its values are made\n"

@@ -1,6 +1,7 @@
 #include <ganglion/model_io/model.hpp>
 
 #include "archive.hpp"
+#include "cpu_type.hpp"
 #include "manifest.hpp"
 #include "model_state.hpp"
 #include "signature_json.hpp"
@@ -83,9 +84,24 @@ std::optional<std::string> manifest_in(const jit::Module& module) {
   return module.attr(manifest_attribute).toStringRef();
 }
 
+/// Whether programs that were timed elsewhere are to be chosen anew; else it is a warning that they were.
+bool tune_again(const std::string& subject, program_policy& policy, const load_options& options,
+                std::vector<std::string>& warnings) {
+  const tuned_for here{cpu_type(), options.threads};
+  if (!policy.tuned || *policy.tuned == here) return false;
+  if (options.retune) {
+    policy.tuned = here;
+    return true;
+  }
+  warnings.push_back(fmt::format("{} was tuned on {} with {} intra-op thread(s), and this is {} with {}: other programs may "
+                                 "be faster here; trace it again, or load it with `retune` (--retune)",
+                                 subject, policy.tuned->cpu, policy.tuned->threads, here.cpu, here.threads));
+  return false;
+}
+
 /// Builds the program of a traced module anew, as the manifest says it was made. Without one only the cast is known.
 compiled_model rebuilt(const std::string& subject, jit::Module module,
-                       const std::optional<std::string>& manifest_text) {
+                       const std::optional<std::string>& manifest_text, const load_options& options = {}) {
   const auto text = module.attr(signature_attribute).toStringRef();
   auto signatures = read_signatures(subject, module, text);
   manifest made;
@@ -93,12 +109,12 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
     made = read_manifest(subject, *manifest_text);
     check_hash(subject, made, module, text);
     // The hash covers the attribute only.
-    if (const auto cast = cast_of(subject, text); cast != made.cast)
+    if (const auto cast = cast_of(subject, text); cast != made.policy.cast)
       throw load_error(subject, fmt::format("has the auto_cast {} in its manifest, but {} in its signature: it was "
                                          "changed or damaged after it was traced; trace it again",
-                                         cast_name(made.cast), cast_name(cast)));
+                                         cast_name(made.policy.cast), cast_name(cast)));
   } else {
-    made.cast = cast_of(subject, text);
+    made.policy.cast = cast_of(subject, text);
   }
   if (manifest_text && made.programs.size() != signatures.size())
     throw load_error(subject,
@@ -106,14 +122,17 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
                                  "after it was traced; trace it again",
                                  made.programs.size(), signatures.size()));
   made.programs.resize(signatures.size());
-  program_builder builder{module, made.cast};
+  auto& policy = made.policy;
+  const auto retune = tune_again(subject, policy, options, made.warnings);
+  program_builder builder{module, policy.cast};
   std::vector<compiled_program> programs;
   for (std::size_t i = 0; i < signatures.size(); ++i) {
-    auto chosen = rebuild_program({builder, signatures[i], {}}, made.programs[i].recipe).value();
-    chosen.measurements = std::move(made.programs[i].measurements);
+    const program_request request{builder, signatures[i], {}, {options.threads, policy.max_deviation, {}}};
+    auto chosen = retune ? fastest_program(request).value() : rebuild_program(request, made.programs[i].recipe).value();
+    if (!retune) chosen.measurements = std::move(made.programs[i].measurements);
     programs.push_back({std::move(signatures[i]), std::move(chosen)});
   }
-  return compiled_model{assemble(module, made.cast, std::move(programs), std::move(made.warnings))};
+  return compiled_model{assemble(module, std::move(policy), std::move(programs), std::move(made.warnings))};
 }
 
 compiled_model loaded(const fs::path& path, const load_options& options) {
@@ -127,7 +146,7 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
                     "SPEC --output OUT.pt`, or call ganglion::trace, first",
                     path.native()));
   if (!manifest_text) manifest_text = manifest_in(module);
-  return rebuilt(fmt::format("'{}'", path.native()), std::move(module), manifest_text);
+  return rebuilt(fmt::format("'{}'", path.native()), std::move(module), manifest_text, options);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "execution.hpp"
 
+#include "fused/fused_graph.hpp"
 #include "graph_check.hpp"
 #include "quiet.hpp"
 #include "rows.hpp"
@@ -22,6 +23,12 @@ std::vector<c10::IValue> default_arguments(const torch::jit::Module& program, st
   return values;
 }
 
+std::shared_ptr<torch::jit::Graph> own_graph(const torch::jit::Module& program) {
+  auto graph = program.get_method("forward").graph()->copy();
+  own_fused_programs(*graph);
+  return graph;
+}
+
 std::vector<c10::IValue> with_dtype(std::vector<c10::IValue> leaves, at::ScalarType dtype) {
   for (auto& leaf : leaves)
     if (leaf.isTensor() && leaf.toTensor().is_floating_point()) leaf = leaf.toTensor().to(dtype);
@@ -35,11 +42,9 @@ execution::execution(const torch::jit::Module& program, const signature& sig, au
       bf16_(cast == auto_cast::bf16),
       self_(program._ivalue()),
       defaults_(default_arguments(program, sig.example.size())),
-      function_("forward", program.get_method("forward").graph()->copy(), nullptr) {}
+      function_("forward", own_graph(program), nullptr) {}
 
-c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
-  const c10::InferenceMode guard;
-  const quiet no_warnings;
+torch::jit::Stack execution::stack_of(const std::vector<c10::IValue>& leaves) const {
   auto arguments =
       sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
   torch::jit::Stack stack;
@@ -48,6 +53,13 @@ c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
   stack.insert(stack.end(), std::make_move_iterator(arguments.begin()),
                std::make_move_iterator(arguments.end()));
   stack.insert(stack.end(), defaults_.begin(), defaults_.end());
+  return stack;
+}
+
+c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
+  const c10::InferenceMode guard;
+  const quiet no_warnings;
+  auto stack = stack_of(leaves);
   function_.run(stack);
   return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
 }
@@ -62,6 +74,8 @@ std::set<const void*> execution::weight_storages() {
     tensors.push_back(tensor);
 
   std::set<const void*> places;
+  for (const auto& weights : fused_weights(*function_.graph()))
+    for (const auto* place : weights->places()) places.insert(place);
   for (const auto& tensor : tensors) {
     if (!tensor.has_storage())
       places.insert(tensor.unsafeGetTensorImpl()); // packed: only its wrapper is known

@@ -15,6 +15,9 @@ class execution {
  public:
   execution(const torch::jit::Module& program, const signature& sig, auto_cast cast);
 
+  /// What the graph takes for the leaves of the arguments: the module, all arguments, those left to defaults too.
+  torch::jit::Stack stack_of(const std::vector<c10::IValue>& leaves) const;
+
   /// Runs forward in inference mode on the leaves of the arguments. Throws what LibTorch throws.
   c10::IValue run(const std::vector<c10::IValue>& leaves);
 

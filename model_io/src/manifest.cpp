@@ -31,6 +31,19 @@ std::string string_member(const json::object& root, std::string_view name) {
   return member<std::string>(root, name, "string", [](const auto& v) { return json::value_to<std::string>(v); });
 }
 
+double positive_number(const json::value& value) {
+  const auto number = value.to_number<double>();
+  if (!(number > 0)) throw std::runtime_error{"not above 0"};
+  return number;
+}
+
+tuned_for read_tuned(const json::value& value) {
+  const auto& object = value.as_object();
+  tuned_for tuned{json::value_to<std::string>(object.at("cpu")), object.at("threads").to_number<std::size_t>()};
+  if (tuned.threads == 0) throw std::runtime_error{"no threads"};
+  return tuned;
+}
+
 manifest::entry read_entry(const json::object& root, auto_cast cast) {
   auto recipe = string_member(root, "recipe");
   if (!is_recipe(recipe, cast))
@@ -47,10 +60,12 @@ std::string manifest_of(const compiled_model::state& state) {
   json::object root{{"version", manifest_version},
                     {"producer", "ganglion " GANGLION_VERSION},
                     {"recipe", first.recipe},
-                    {"auto_cast", cast_name(state.cast)},
+                    {"auto_cast", cast_name(state.policy.cast)},
+                    {"max_deviation", state.policy.max_deviation},
                     {"measurements", json::parse(first.measurements)},
                     {"content_hash", state.content_hash},
                     {"warnings", json::value_from(state.warnings)}};
+  if (const auto& tuned = state.policy.tuned) root["tuned"] = {{"cpu", tuned->cpu}, {"threads", tuned->threads}};
   if (state.programs.size() > 1) {
     json::array more;
     for (std::size_t i = 1; i < state.programs.size(); ++i) {
@@ -71,12 +86,17 @@ manifest read_manifest(const std::string& subject, const std::string& text) {
       throw load_error(subject, fmt::format("has a manifest of version {}, but this Ganglion reads version {}",
                                          version, manifest_version));
     manifest made;
-    made.cast = cast_from_name(string_member(root, "auto_cast"));
-    made.programs.push_back(read_entry(root, made.cast));
+    auto& policy = made.policy;
+    policy.cast = cast_from_name(string_member(root, "auto_cast"));
+    if (root.contains("max_deviation"))
+      policy.max_deviation = member<double>(root, "max_deviation", "number above 0", positive_number);
+    if (root.contains("tuned"))
+      policy.tuned = member<tuned_for>(root, "tuned", "object with a CPU and a number of threads", read_tuned);
+    made.programs.push_back(read_entry(root, policy.cast));
     if (root.contains("more_programs"))
       for (const auto& more : member<json::array>(root, "more_programs", "list of objects",
                                                   [](const auto& v) { return v.as_array(); }))
-        made.programs.push_back(read_entry(more.as_object(), made.cast));
+        made.programs.push_back(read_entry(more.as_object(), policy.cast));
     made.content_hash = string_member(root, "content_hash");
     made.warnings = member<std::vector<std::string>>(
         root, "warnings", "list of strings", [](const auto& v) { return json::value_to<std::vector<std::string>>(v); });

@@ -16,7 +16,7 @@ struct manifest {
   };
   /// In the order of the signatures; empty where there was no manifest.
   std::vector<entry> programs;
-  auto_cast cast = auto_cast::none;
+  program_policy policy;
   std::string content_hash;
   std::vector<std::string> warnings;
 };

@@ -1,5 +1,6 @@
 #include "model_state.hpp"
 
+#include "fused/fused_graph.hpp"
 #include "graph_check.hpp"
 #include "manifest.hpp"
 #include "signature_json.hpp"
@@ -13,8 +14,8 @@ namespace ganglion {
 namespace {
 
 /// The distinct storages among the programs' constants, since that is where freezing puts the weights; a
-/// packed (opaque) tensor counts with its elements. A program that was not frozen has its weights in the
-/// module instead. Operators that keep packed copies inside of an object of theirs are not seen.
+/// packed (opaque) tensor counts with its elements, and what oneDNN packed for fused operators in all its layouts. A
+/// program that was not frozen has its weights in the module instead. Operators that keep packed copies inside of an object of theirs are not seen.
 std::size_t weight_bytes_of(const std::vector<compiled_program>& programs) {
   std::map<const void*, std::size_t> storages;
   const auto add = [&](const at::Tensor& tensor) {
@@ -26,6 +27,8 @@ std::size_t weight_bytes_of(const std::vector<compiled_program>& programs) {
   for (const auto& [sig, made] : programs) {
     for (const auto& tensor : constant_tensors(*made.module.get_method("forward").graph())) add(tensor);
     for (const auto& [name, tensor] : held_tensors(made.module)) add(tensor);
+    for (const auto& weights : fused_weights(*made.module.get_method("forward").graph()))
+      storages[weights.get()] = weights->bytes();
   }
   std::size_t bytes = 0;
   for (const auto& [storage, size] : storages) bytes += size;
@@ -38,11 +41,11 @@ void add_once(std::vector<std::string>& sentences, const std::string& sentence) 
 
 }  // namespace
 
-std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, auto_cast cast,
+std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, program_policy policy,
                                                       std::vector<compiled_program> programs,
                                                       std::vector<std::string> warnings) {
   static std::atomic<std::uint64_t> next_id{1};
-  const auto text = attribute_text(programs, cast);
+  const auto text = attribute_text(programs, policy.cast);
   auto state = std::make_shared<compiled_model::state>();
   state->id = next_id++;
   state->content_hash = content_hash(source, text);
@@ -50,7 +53,7 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
   state->weight_bytes = weight_bytes_of(programs);
   state->source = std::move(source);
   state->programs = std::move(programs);
-  state->cast = cast;
+  state->policy = std::move(policy);
   state->warnings = std::move(warnings);
   for (const auto& [sig, made] : state->programs)
     for (const auto& sentence : made.warnings) add_once(state->warnings, sentence);
@@ -74,6 +77,7 @@ const std::vector<std::string>& compiled_model::warnings() const { return state_
 const std::string& compiled_model::measurements(std::size_t program) const {
   return state_->programs[program].program.measurements;
 }
+const std::optional<tuned_for>& compiled_model::tuned() const { return state_->policy.tuned; }
 const std::string& compiled_model::content_hash() const { return state_->content_hash; }
 std::size_t compiled_model::weight_bytes() const { return state_->weight_bytes; }
 std::uint64_t compiled_model::id() const { return state_->id; }

@@ -4,6 +4,8 @@
 
 #include <ganglion/model_io/model.hpp>
 
+#include <optional>
+
 namespace ganglion {
 
 /// A program and what it was compiled for.
@@ -12,12 +14,19 @@ struct compiled_program {
   ganglion::program program;
 };
 
+/// How the programs of a model came to be.
+struct program_policy {
+  auto_cast cast = auto_cast::none;
+  double max_deviation = default_max_deviation;
+  std::optional<tuned_for> tuned;
+};
+
 struct compiled_model::state {
   std::uint64_t id = 0;
   /// In eval mode, in a compilation unit of its own; it carries the signatures as an attribute.
   torch::jit::Module source;
   std::vector<compiled_program> programs;
-  ganglion::auto_cast cast = ganglion::auto_cast::none;
+  program_policy policy;
   std::vector<std::string> warnings;
   std::string content_hash;
   std::size_t weight_bytes = 0;
@@ -30,7 +39,7 @@ inline constexpr const char* signature_attribute = "ganglion_signature";
 inline constexpr const char* manifest_attribute = "ganglion_manifest";
 
 /// Puts a model together. The source gets signatures and manifest as attributes, so it must be the caller's own.
-std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, auto_cast cast,
+std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, program_policy policy,
                                                       std::vector<compiled_program> programs,
                                                       std::vector<std::string> warnings);
 

@@ -17,7 +17,7 @@ struct replica::impl {
 replica::replica(compiled_model model) : model_(std::move(model)) {
   const auto& state = model_.internals();
   impl_ = std::make_unique<impl>();
-  for (const auto& [sig, made] : state.programs) impl_->programs.emplace_back(made.module, sig, state.cast);
+  for (const auto& [sig, made] : state.programs) impl_->programs.emplace_back(made.module, sig, state.policy.cast);
 }
 
 replica::~replica() = default;

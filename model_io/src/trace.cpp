@@ -1,5 +1,6 @@
 #include <ganglion/model_io/model.hpp>
 
+#include "cpu_type.hpp"
 #include "execution.hpp"
 #include "graph_check.hpp"
 #include "model_state.hpp"
@@ -14,8 +15,10 @@
 
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace ganglion {
@@ -164,9 +167,46 @@ std::vector<c10::IValue> all_leaves(const std::vector<c10::IValue>& arguments) {
   return leaves;
 }
 
+/// More are a mistake, and as many as `engine_options::threads_per_core` takes.
+constexpr std::size_t most_threads = 1024;
+
+// --- options ---------------------------------------------------------------------------------------------
+
+void check_options(const trace_options& options) {
+  if (options.threads == 0 || options.threads > most_threads)
+    throw error{errc::invalid_argument,
+                fmt::format("threads is {}: it must be from 1 to {}", options.threads, most_threads)};
+  if (!(options.max_deviation > 0))
+    throw error{errc::invalid_argument,
+                fmt::format("max_deviation is {}: it must be above 0", options.max_deviation)};
+  for (const auto& [name, reason] : options.excluded)
+    if (const auto all = tuned_programs(); std::find(all.begin(), all.end(), name) == all.end())
+      throw error{errc::invalid_argument,
+                  fmt::format("excluded has '{}', which is no program: it is one of {}", name, fmt::join(all, ", "))};
+}
+
+/// Cuts calibration arguments into executions of the compiled size, and adds the leaves of each. Those that do not fit are
+/// refused for the first program; others may have other sizes.
+void add_calibration(const signature& sig, const std::vector<c10::IValue>& arguments, bool must_fit,
+                     std::vector<std::vector<c10::IValue>>& given) {
+  const auto rule = make_scatter_rule(sig, 0).value();
+  const auto checked = check_inputs(sig, rule, arguments);
+  if (!checked && must_fit)
+    throw error{errc::invalid_argument, fmt::format("the calibration does not fit the example: {}", checked.error().text)};
+  if (!checked) return;
+  if (must_fit && checked->rows < rule.compiled_size)
+    throw error{errc::invalid_argument, fmt::format("the calibration has {} rows, but the model is compiled for {}: give "
+                                                    "at least as many",
+                                                    checked->rows, rule.compiled_size)};
+  for (std::int64_t row = 0; row + rule.compiled_size <= checked->rows; row += rule.compiled_size)
+    given.push_back(with_rows_changed(checked->leaves, [&](std::size_t, const at::Tensor& t) {
+      return t.narrow(0, row, rule.compiled_size).contiguous();
+    }));
+}
+
 /// Compiles the source for one example more.
 void add_program(program_builder& builder, std::vector<compiled_program>& programs,
-                 const std::vector<c10::IValue>& given, bool tune) {
+                 const std::vector<c10::IValue>& given, const trace_options& options) {
   const auto& source = builder.source();
   signature sig;
   sig.argument_names = argument_names(source.get_method("forward").function().getSchema(), given.size());
@@ -185,12 +225,15 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
   sig.not_eligible = probe_rows(source, sig);
   for (const auto& other : programs)
     if (auto fits = check_beside(other.signature, sig); !fits) throw error{fits.error()};
-  auto chosen = choose_program({builder, sig, leaves}, tune).value();
+  program_request request{builder, sig, {leaves}, {options.threads, options.max_deviation, options.excluded}};
+  for (const auto& arguments : options.calibration) add_calibration(sig, arguments, programs.empty(), request.given);
+  auto chosen = (options.tune ? fastest_program(request) : safe_program(request)).value();
   programs.push_back({std::move(sig), std::move(chosen)});
 }
 
 compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given,
                       const trace_options& options) {
+  check_options(options);
   if (!module.find_method("forward"))
     throw error{errc::unsupported_model, "the module has no method forward"};
   std::vector<std::string> warnings;
@@ -198,10 +241,12 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
     warnings.push_back("the module was in training mode; it was traced in eval mode");
   program_builder builder{own_copy(module), options.auto_cast};
   std::vector<compiled_program> programs;
-  add_program(builder, programs, given, options.tune);
-  for (const auto& example : options.more_examples) add_program(builder, programs, example, options.tune);
+  add_program(builder, programs, given, options);
+  for (const auto& example : options.more_examples) add_program(builder, programs, example, options);
+  program_policy policy{options.auto_cast, options.max_deviation, {}};
+  if (options.tune) policy.tuned = {cpu_type(), options.threads};
   return compiled_model{
-      assemble(builder.source(), options.auto_cast, std::move(programs), std::move(warnings))};
+      assemble(builder.source(), std::move(policy), std::move(programs), std::move(warnings))};
 }
 
 }  // namespace

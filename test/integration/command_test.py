@@ -377,5 +377,62 @@ class OperatorLibraries(Command):
         self.unreadable("info", at("neuron.pt"), "--op-library", text="--op-library")
 
 
+class Fragile(nn.Module):
+    """A convolution, and then an operator of the test's library."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.operator = operator
+
+    def forward(self, x):
+        return getattr(torch.ops.neuron, self.operator)(self.layer(x))
+
+
+class Trials(Command):
+    def trace(self, operator):
+        torch.ops.load_library(os.environ["OPERATOR_LIBRARY"])
+        example = torch.ones(2, 3, 8, 8)
+        torch.jit.trace(Fragile(operator), example, check_trace=False).save(at("fragile.pt"))
+        traced = call("trace", at("fragile.pt"), "--input", "f32[2,3,8,8]", "--op-library",
+                      os.environ["OPERATOR_LIBRARY"], "--output", at("fragile.out.pt"))
+        self.assertEqual(traced.returncode, 0, traced.stderr)
+        info = call("info", at("fragile.out.pt"), "--op-library", os.environ["OPERATOR_LIBRARY"], "--json")
+        measured = json.loads(info.stdout)["measurements"]
+        self.assertIn("seconds", measured["frozen"])
+        return measured["channels_last"]
+
+    def test_a_program_that_crashes_the_process_is_left_out(self):
+        self.assertEqual(self.trace("crashes"),
+                         {"rejected": "it ended a process of its own by signal 11, Segmentation fault"})
+
+    def test_a_program_that_hangs_is_left_out(self):
+        self.assertRegex(self.trace("hangs")["rejected"], r"^it did not end within \d+ s in a process of its own$")
+
+    def test_deviations_are_bounded_and_reported(self):
+        torch.jit.script(nn.Linear(8, 5)).save(at("classes.pt"))
+        trace = ["trace", at("classes.pt"), "--input", "f32[4,8]", "--auto-cast", "bf16", "--output", at("classes.out.pt")]
+        self.refused("unsupported_model", *trace, "--max-deviation", "1e-6", text=["relative deviation", "at most 1e-06"])
+        self.assertFalse(Path(at("classes.out.pt")).exists())
+        torch.save(torch.randn(40, 8), at("rows.pt"))
+        traced = call(*trace, "--calibration", at("rows.pt"))
+        self.assertEqual(traced.returncode, 0, traced.stderr)
+        self.assertRegex(traced.stdout, r"relative L2 \S+, mean \S+, top-1 [\d.]+ %")
+        torch.save(torch.randn(3, 8), at("rows.pt"))
+        self.refused("invalid_argument", *trace, "--calibration", at("rows.pt"), text="the calibration has 3 rows")
+        self.refused("invalid_argument", *trace, "--max-deviation", "0", text="max_deviation is 0")
+        self.refused("invalid_argument", *trace, "--threads", "0", text="--threads is 0")
+
+    def test_a_program_for_other_threads_is_told_of_and_tuned_again(self):
+        torch.jit.script(nn.Linear(8, 5)).save(at("threads.pt"))
+        traced = call("trace", at("threads.pt"), "--input", "f32[4,8]", "--threads", "2", "--output", at("threads.out.pt"))
+        self.assertEqual(traced.returncode, 0, traced.stderr)
+        info = call("info", at("threads.out.pt"))
+        self.assertIn("with 2 intra-op thread(s), and this is ", info.stderr)
+        self.assertIn("--retune", info.stderr)
+        again = call("info", at("threads.out.pt"), "--retune", "--json")
+        self.assertEqual((again.stderr, json.loads(again.stdout)["tuned"]["threads"]), ("", 1))
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -195,7 +195,7 @@ TEST_CASE("arguments with defaults may be left out, and numbers reach the model"
 
 TEST_CASE("S18: an optimized program that is wrong is not used") {
   const auto model = traced(modules::gated_conv(), {at::rand({4, 3, 12, 12})});
-  EXPECT(model.recipe() == "frozen");
+  EXPECT(model.recipe() != "optimized");
   EXPECT(contains(model.measurements(), "\"optimized\":{\"rejected\":\"deviation "));
   EXPECT(model.signature().eligible());
   auto replica = model.make_replica();

@@ -1,0 +1,71 @@
+#include "program_builder.hpp"
+
+#include "channels_last.hpp"
+#include "execution.hpp"
+#include "rows.hpp"
+
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <array>
+
+namespace ganglion {
+
+namespace jit = torch::jit;
+
+namespace {
+
+std::string_view suffix(auto_cast cast) { return cast == auto_cast::bf16 ? "+bf16" : ""; }
+
+jit::Module cast_copy(const jit::Module& source, auto_cast cast) {
+  if (cast == auto_cast::none) return source;
+  auto copy = source.deepcopy();
+  copy.to(at::kBFloat16);
+  return copy;
+}
+
+}  // namespace
+
+std::string recipe_of(std::string_view kind, auto_cast cast) { return std::string(kind).append(suffix(cast)); }
+
+std::string_view kind_of(std::string_view recipe) { return recipe.substr(0, recipe.find('+')); }
+
+std::span<const std::string_view> tuned_programs() {
+  static constexpr std::array<std::string_view, 4> all{"frozen", "channels_last", "optimized", "onednn"};
+  return all;
+}
+
+bool is_recipe(std::string_view recipe, auto_cast cast) {
+  const auto kind = kind_of(recipe);
+  const auto tuned = tuned_programs();
+  const bool known = kind == "as_is" || std::find(tuned.begin(), tuned.end(), kind) != tuned.end();
+  return known && recipe == recipe_of(kind, cast);
+}
+
+jit::Module program_builder::module(std::string_view kind, const signature& sig) {
+  const at::NoGradGuard guard;
+  if (kind == "onednn") return fused(sig);
+  if (auto found = made_.find(kind); found != made_.end()) return found->second;
+  return made_.emplace(kind, made(kind, sig)).first->second;
+}
+
+jit::Module program_builder::made(std::string_view kind, const signature& sig) {
+  if (kind == "as_is") return cast_copy(source_, cast_);
+  if (kind == "frozen") return jit::freeze(module("as_is", sig));
+  if (kind == "optimized") {
+    auto frozen = jit::freeze(module("as_is", sig));
+    return jit::optimize_for_inference(frozen);
+  }
+  auto copy = module("frozen", sig).clone();
+  use_channels_last(*copy.get_method("forward").graph(), sig);
+  return copy;
+}
+
+jit::Module program_builder::fused(const signature& sig) {
+  auto copy = module("frozen", sig).clone();
+  const auto arguments = execution{copy, sig, cast_}.stack_of(made_leaves(sig, 1));
+  fuse(*copy.get_method("forward").graph(), arguments, weights_);
+  return copy;
+}
+
+}  // namespace ganglion

@@ -1,0 +1,218 @@
+#include <ganglion/model_io/model.hpp>
+#include <ganglion/model_io/replica.hpp>
+
+#include <support/doctest.hpp>
+#include <support/errors.hpp>
+#include <support/modules.hpp>
+#include <support/scratch_folder.hpp>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+using namespace ganglion;
+namespace modules = test_modules;
+
+namespace {
+
+/// Only the program of a name is tried.
+trace_options only(const std::string& name) {
+  trace_options options;
+  for (const auto* other : {"onednn", "optimized", "channels_last", "frozen"})
+    if (other != name) options.excluded.emplace(other, "not asked for");
+  return options;
+}
+
+/// Weights for code that calls them w0, w1, ..., seeded.
+torch::jit::Module with_weights(const std::vector<std::vector<std::int64_t>>& shapes, const std::string& code) {
+  torch::jit::Module module{"Net"};
+  at::manual_seed(3);
+  for (std::size_t i = 0; i < shapes.size(); ++i)
+    module.register_parameter(fmt::format("w{}", i), at::randn(shapes[i]) * 0.2, false);
+  module.define(code);
+  return module;
+}
+
+/// Compiles with one program alone, runs it on rows that it has not seen, and compares with the module.
+void check(const torch::jit::Module& module, const std::vector<std::int64_t>& shape, const std::string& name = "onednn") {
+  const auto model = trace(module, {at::randn(shape)}, only(name));
+  DOCTEST_INFO(model.measurements());
+  REQUIRE(model.recipe() == name);
+  auto reference = model.source();
+  auto replica = model.make_replica();
+  for (int i = 0; i < 5; ++i) {
+    const auto x = at::randn(shape) * (i + 1);
+    const auto kept = x.clone();
+    const auto wanted = reference.forward({x}).toTensor(), given = replica.run({x}).toTensor();
+    EXPECT(given.sizes() == wanted.sizes());
+    EXPECT(at::allclose(given, wanted, 1e-4, 1e-4 * wanted.abs().max().item<double>()));
+    EXPECT(x.equal(kept));
+  }
+}
+
+/// Two blocks with a shortcut each, a pool, and a classifier, as in residual networks.
+const auto residual = R"(
+def forward(self, x):
+  x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.w0, self.w1, [2, 2], [1, 1])), [3, 3], [2, 2], [1, 1])
+  a = torch.conv2d(torch.relu_(torch.conv2d(x, self.w2)), self.w3, None, [1, 1], [1, 1])
+  a += torch.conv2d(x, self.w4)
+  y = torch.relu_(a)
+  b = torch.conv2d(torch.relu(torch.conv2d(y, self.w5)), self.w6)
+  y = torch.relu(torch.add(y, b))
+  return torch.linear(torch.flatten(torch.adaptive_avg_pool2d(y, [1, 1]), 1), self.w7, self.w8)
+)";
+const std::vector<std::vector<std::int64_t>> residual_weights{
+    {16, 3, 3, 3}, {16}, {8, 16, 1, 1}, {32, 8, 3, 3}, {32, 16, 1, 1}, {8, 32, 1, 1}, {32, 8, 1, 1}, {5, 32}, {5}};
+
+}  // namespace
+
+TEST_CASE("fused programs are right: residual blocks, at several batches") {
+  for (const std::int64_t batch : {1, 2, 5}) check(with_weights(residual_weights, residual), {batch, 3, 21, 18});
+}
+
+TEST_CASE("fused programs are right: groups, dilation, gates, means") {
+  for (const std::int64_t batch : {1, 2}) check(with_weights({{32, 1, 3, 3}, {32}, {32, 16, 3, 3}, {32, 32, 1, 1}}, R"(
+def forward(self, x):
+  y = torch.hardswish(torch.conv2d(x, self.w0, self.w1, [1, 1], [1, 1], [1, 1], 32))
+  z = torch.conv2d(y, self.w2, None, [2, 2], [2, 2], [2, 2], 2)
+  gate = torch.sigmoid(torch.conv2d(torch.mean(z, [2, 3], True), self.w3))
+  return torch.mean(gate * z, [2, 3])
+)"),
+        {batch, 32, 10, 10});
+}
+
+TEST_CASE("fused programs are right: linear layers over rows and over sequences") {
+  check(with_weights({{32, 16}, {32}, {16, 32}, {16}}, R"(
+def forward(self, x):
+  y = torch.linear(torch.gelu(torch.linear(x, self.w0, self.w1)), self.w2, self.w3)
+  return torch.tanh(x + y)
+)"),
+        {3, 16});
+  check(with_weights({{32, 16}, {32}, {16, 32}}, R"(
+def forward(self, x):
+  y = torch.linear(torch.relu(torch.linear(x, self.w0, self.w1)), self.w2)
+  return torch.softmax(torch.linear(torch.transpose(y, 1, 2), self.w0[:, :5]), 1)
+)"),
+        {2, 5, 16});
+}
+
+TEST_CASE("fused programs are right: values that are used outside of them and inside again") {
+  check(with_weights({{8, 3, 3, 3}, {8, 8, 1, 1}}, R"(
+def forward(self, x):
+  a = torch.conv2d(x, self.w0)
+  b = torch.cumsum(torch.relu(a), 1)
+  c = torch.conv2d(torch.relu(a), self.w1)
+  return torch.add(torch.conv2d(b, self.w1), c) + a
+)"),
+        {2, 3, 9, 9});
+}
+
+TEST_CASE("a program with channels last is right") {
+  check(with_weights(residual_weights, residual), {3, 3, 21, 18}, "channels_last");
+}
+
+TEST_CASE("programs of several shapes share packed weights") {
+  auto options = only("onednn");
+  options.more_examples = {{at::randn({4, 16})}, {at::randn({8, 16})}};
+  const auto module = with_weights({{64, 16}, {64}}, "def forward(self, x):\n  return torch.linear(x, self.w0, self.w1)\n");
+  const auto one = trace(module, {at::randn({2, 16})}, only("onednn"));
+  const auto three = trace(module, {at::randn({2, 16})}, options);
+  REQUIRE(three.recipe(2) == "onednn");
+  // At most one layout more than for a single shape.
+  EXPECT(three.weight_bytes() <= 2 * one.weight_bytes());
+  auto replica = three.make_replica(), second = three.make_replica();
+  for (std::size_t p = 0; p < 3; ++p) {
+    replica.run({at::randn(three.signature(p).inputs[0].shape)}, p);
+    second.run({at::randn(three.signature(p).inputs[0].shape)}, p);
+  }
+  EXPECT(replica.weight_storages() == second.weight_storages());
+}
+
+TEST_CASE("what a program of a model would be no other than the frozen one is said") {
+  const auto model = trace(modules::plus_one(), {at::randn({2, 3})});
+  EXPECT(contains(model.measurements(), R"("onednn":{"rejected":"it has no convolution and no linear layer)"));
+  EXPECT(contains(model.measurements(), R"("channels_last":{"rejected":"it has no convolution over images)"));
+}
+
+TEST_CASE("measurements tell deviations of every program, and agreement for classes") {
+  const auto model = trace(modules::linear(8, 5), {at::randn({4, 8})}, {.auto_cast = auto_cast::bf16});
+  for (const auto* name : {"seconds", "deviation", "relative_l2", "mean_deviation", "top1_agreement"})
+    EXPECT(contains(model.measurements(), fmt::format("\"{}\":", name)));
+}
+
+TEST_CASE("programs that are excluded are not tried, and the reason is recorded") {
+  auto options = only("frozen");
+  options.excluded["optimized"] = "it crashed";
+  const auto model = trace(modules::linear(), {at::rand({2, 4})}, options);
+  EXPECT(model.recipe() == "frozen");
+  EXPECT(contains(model.measurements(), R"("optimized":{"rejected":"it crashed"})"));
+  options.excluded = {{"fastest", "no such"}};
+  EXPECT(contains(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, options); }).text,
+                  "excluded has 'fastest', which is no program"));
+}
+
+TEST_CASE("bf16: the bound on the deviation can be moved, and is kept in the artifact") {
+  const auto cancels = modules::scripted("def forward(self, x):\n  return (x + 4) - 4\n");
+  const auto example = at::randn({64, 8}) * 0.3;
+  const auto refused = failure_of([&] { trace(cancels, {example}, {.auto_cast = auto_cast::bf16, .max_deviation = 1e-4}); });
+  EXPECT(refused.code == errc::unsupported_model);
+  EXPECT(contains(refused.text, "at most 0.0001 is allowed (the largest difference is"));
+  const auto model = trace(cancels, {example}, {.auto_cast = auto_cast::bf16, .max_deviation = 0.9});
+  const scratch_folder folder;
+  save(model, folder / "model.pt");
+  EXPECT(load(folder / "model.pt").recipe() == model.recipe());
+}
+
+TEST_CASE("calibration is cut to the compiled rows, judged, and must fit") {
+  auto linear = modules::linear(8, 5);
+  trace_options options{.auto_cast = auto_cast::bf16};
+  options.calibration = {{at::randn({11, 8})}};
+  EXPECT(contains(trace(linear, {at::randn({4, 8})}, options).measurements(), "top1_agreement"));
+  options.calibration = {{at::randn({3, 8})}};
+  const auto few = failure_of([&] { trace(linear, {at::randn({4, 8})}, options); });
+  EXPECT(few.code == errc::invalid_argument);
+  EXPECT(contains(few.text, "the calibration has 3 rows, but the model is compiled for 4"));
+  options.calibration = {{at::randn({4, 9})}};
+  EXPECT(contains(failure_of([&] { trace(linear, {at::randn({4, 8})}, options); }).text,
+                  "the calibration does not fit the example"));
+  // What bf16 does to values that the example does not have is found out.
+  const auto cancels = modules::scripted("def forward(self, x):\n  return torch.where(x > 500, (x + 7) - x, x)\n");
+  options.calibration = {{at::full({4, 8}, 1000.)}};
+  EXPECT(trace(cancels, {at::rand({4, 8})}, {.auto_cast = auto_cast::bf16}).recipe().ends_with("+bf16"));
+  EXPECT(failure_of([&] { trace(cancels, {at::rand({4, 8})}, options); }).code == errc::unsupported_model);
+}
+
+TEST_CASE("options of trace are checked") {
+  for (const std::size_t threads : {std::size_t{0}, std::size_t{1025}})
+    EXPECT(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, {.threads = threads}); }).text ==
+           fmt::format("threads is {}: it must be from 1 to 1024", threads));
+  EXPECT(contains(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, {.max_deviation = 0}); }).text,
+                  "max_deviation is 0: it must be above 0"));
+}
+
+TEST_CASE("a model that was tuned for other threads says so when it is loaded, or is tuned again") {
+  const scratch_folder folder;
+  const auto path = folder / "model.pt";
+  const auto model = trace(modules::linear(), {at::rand({2, 4})}, {.threads = 2});
+  REQUIRE(model.tuned());
+  EXPECT(model.tuned()->threads == 2);
+  save(model, path);
+  load_options options;
+  options.threads = 2;
+  EXPECT(load(path, options).warnings().empty());
+  const auto other = load(path);
+  REQUIRE(other.warnings().size() == 1);
+  EXPECT(contains(other.warnings()[0], "with 2 intra-op thread(s), and this is "));
+  EXPECT(other.recipe() == model.recipe());
+  EXPECT(other.measurements() == model.measurements());
+  options = {.retune = true};
+  const auto again = load(path, options);
+  EXPECT(again.warnings().empty());
+  EXPECT(again.tuned()->threads == 1);
+  EXPECT(again.tuned()->cpu == model.tuned()->cpu);
+  EXPECT(again.content_hash() == model.content_hash());
+
+  const auto untuned = trace(modules::linear(), {at::rand({2, 4})}, {.tune = false});
+  EXPECT_FALSE(untuned.tuned());
+  save(untuned, path);
+  EXPECT(load(path, {.threads = 3}).warnings().empty());
+}
