@@ -2,6 +2,7 @@
 
 #include "channels_last.hpp"
 #include "execution.hpp"
+#include "fused/encoder_layers.hpp"
 #include "rows.hpp"
 
 #include <c10/core/GradMode.h>
@@ -63,8 +64,10 @@ jit::Module program_builder::made(std::string_view kind, const signature& sig) {
 
 jit::Module program_builder::fused(const signature& sig) {
   auto copy = module("frozen", sig).clone();
+  auto& graph = *copy.get_method("forward").graph();
+  write_out_encoder_layers(graph);
   const auto arguments = execution{copy, sig, cast_}.stack_of(made_leaves(sig, 1));
-  fuse(*copy.get_method("forward").graph(), arguments, weights_);
+  fuse(graph, arguments, weights_);
   return copy;
 }
 

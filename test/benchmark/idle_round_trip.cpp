@@ -36,7 +36,9 @@ void run_all(const arguments& given, report& out) {
   trace_options quickly;
   quickly.tune = false;
   engine host;
-  data_parallel parallel(host, trace(nothing(), {at::zeros({1, 16})}, quickly), {.device_ids = {0}});
+  data_parallel_options first_core;
+  first_core.device_ids.emplace_back(0);
+  data_parallel parallel(host, trace(nothing(), {at::zeros({1, 16})}, quickly), first_core);
   const auto row = at::rand({1, 16});
 
   // The ring's last thread is where the core's is, and the client is where it will find a CPU of its own.

@@ -106,6 +106,18 @@ def forward(self, x):
         {2, 3, 9, 9});
 }
 
+TEST_CASE("fused programs are right: whole layers of an encoder") {
+  for (const auto* flags : {"False, False", "True, False", "False, True", "True, True"})
+    check(with_weights({{48, 16}, {48}, {16, 16}, {16}, {16}, {16}, {16}, {16}, {32, 16}, {32}, {16, 32}, {16}},
+                       fmt::format(R"(
+def forward(self, x):
+  return torch._transformer_encoder_layer_fwd(x, 16, 2, self.w0, self.w1, self.w2, self.w3, {}, 1e-05, self.w4, self.w5,
+                                              self.w6, self.w7, self.w8, self.w9, self.w10, self.w11)
+)",
+                                   flags)),
+          {3, 7, 16});
+}
+
 TEST_CASE("a program with channels last is right") {
   check(with_weights(residual_weights, residual), {3, 3, 21, 18}, "channels_last");
 }
