@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from command_support import (GANGLION, AlwaysTraining, Command, CountsCalls, Linear, NoTensor, Pair, at, call, environment,
                              folder, model, source, write_source)
