@@ -54,20 +54,31 @@ std::int64_t request_queue::rows_up_to(priority p) const {
   return result;
 }
 
-std::int64_t request_queue::rows_begun() const {
+std::size_t request_queue::level_of(const batch& begun) const {
+  auto level = priority_count;
+  for (const auto& p : begun.pieces) level = std::min(level, static_cast<std::size_t>(p.owner->options().priority));
+  if (config_.ageing.count() <= 0 || aged_ <= begun.enqueued) return level;
+  return level - std::min(level, static_cast<std::size_t>((aged_ - begun.enqueued) / config_.ageing));
+}
+
+std::int64_t request_queue::rows_to_go(const batch& begun) const {
+  const auto& p = begun.pieces.front();
+  if (p.where != nullptr) return begun.rows();
+  auto chunk = p.owner->chunks().at(p.chunk);
+  return chunk.first_row + chunk.rows - p.first_row;
+}
+
+std::int64_t request_queue::rows_begun(priority p) const {
   std::int64_t result = 0;
-  for (const auto& b : again_) result += b.rows();
-  for (const auto& b : bound_) {
-    const auto& p = b.pieces.front();
-    auto chunk = p.owner->chunks().at(p.chunk);
-    result += chunk.first_row + chunk.rows - p.first_row;
-  }
+  for (const auto* begun : {&again_, &bound_})
+    for (const auto& b : *begun)
+      if (level_of(b) <= static_cast<std::size_t>(p)) result += rows_to_go(b);
   return result;
 }
 
 std::int64_t request_queue::rows_before(priority p, const std::string& name) const {
   auto index = static_cast<std::size_t>(p);
-  auto result = rows_begun();
+  auto result = rows_begun(p);
   for (std::size_t i = 0; i < index; ++i) result += levels_[i].rows;
   const auto& l = levels_[index];
   auto found = l.by_name.find(name);
@@ -85,8 +96,10 @@ std::size_t request_queue::first_level() const {
 const queue_entry& request_queue::first_entry() const { return levels_[first_level()].ring.front().entries.front(); }
 
 priority request_queue::most_urgent() const {
-  if (!again_.empty() || !bound_.empty()) return priority::high;
-  return static_cast<priority>(std::min(first_level(), levels_.size() - 1));
+  auto level = std::min(first_level(), levels_.size() - 1);
+  for (const auto* begun : {&again_, &bound_})
+    for (const auto& b : *begun) level = std::min(level, level_of(b));
+  return static_cast<priority>(level);
 }
 
 request_ptr request_queue::front() const { return rows() == 0 ? nullptr : first_entry().owner; }
@@ -119,6 +132,7 @@ request_queue::joinable_rows request_queue::count_joinable(std::int64_t most) co
 }
 
 void request_queue::age(clock::time_point now) {
+  aged_ = now;
   while (!rises_.empty() && rises_.begin()->first <= now) {
     auto* e = rises_.begin()->second;
     auto due = rises_.begin()->first;
@@ -147,15 +161,17 @@ void request_queue::age(clock::time_point now) {
 
 std::optional<std::pair<batch, std::size_t>> request_queue::take_again(
     const std::function<std::optional<std::size_t>(const batch&)>& accept) {
-  for (auto* waiting : {&again_, &bound_})
-    for (auto i = waiting->begin(); i != waiting->end(); ++i) {
-      auto core = accept(*i);
-      if (!core) continue;
-      auto b = std::move(*i);
-      waiting->erase(i);
-      if (waiting == &bound_) bind_rest(b.pieces.front(), b.enqueued, *core);
-      return std::pair{std::move(b), *core};
-    }
+  for (std::size_t level = 0; level <= std::min(first_level(), levels_.size() - 1); ++level)
+    for (auto* begun : {&again_, &bound_})
+      for (auto i = begun->begin(); i != begun->end(); ++i) {
+        if (level_of(*i) != level) continue;
+        auto core = accept(*i);
+        if (!core) continue;
+        auto b = std::move(*i);
+        begun->erase(i);
+        if (begun == &bound_) bind_rest(b.pieces.front(), b.enqueued, *core);
+        return std::pair{std::move(b), *core};
+      }
   return std::nullopt;
 }
 
@@ -171,26 +187,26 @@ batch request_queue::take_joined(std::int64_t most) {
 }
 
 void request_queue::take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into) {
-  // A round in which nobody gave a row ends it: what is left does not go with the batch.
-  std::size_t turns_without = 0;
+  std::list<tenant> passed;  // what they have does not go with the batch: they keep their turn
   auto space = most - into.rows();
-  while (space > 0 && turns_without < l.ring.size()) {
+  while (space > 0 && !l.ring.empty()) {
     auto& t = l.ring.front();
     if (t.deficit <= 0) t.deficit += config_.quantum;
     if (t.deficit <= 0) {  // it took a large chunk before, and has its turn when that is made up for
-      turns_without = 0;
       l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
       continue;
     }
     auto taken = take_from(l, t, join_key, std::min(space, t.deficit), into);
     t.deficit -= taken;
     space -= taken;
-    turns_without = taken > 0 ? 0 : turns_without + 1;
     if (t.entries.empty())
       forget_tenant(l, t);
+    else if (taken == 0)
+      passed.splice(passed.end(), l.ring, l.ring.begin());
     else if (t.deficit <= 0 || space > 0)
       l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
   }
+  l.ring.splice(l.ring.begin(), passed);
 }
 
 std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most,

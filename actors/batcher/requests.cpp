@@ -50,10 +50,10 @@ double formation::expected_wait(const deployment_state& d, const request& r) con
     if (!share_cores(other)) continue;
     for (const auto& b : other.buckets) {
       if (&b == &own) continue;
-      auto urgent = b.queue.rows_begun();
+      auto urgent = b.queue.rows_begun(p);
       if (p != priority::high) urgent += b.queue.rows_up_to(static_cast<priority>(static_cast<int>(p) - 1));
       auto first = b.cover.cost(urgent);
-      seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun() + b.queue.rows_up_to(p)) - first);
+      seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun(p) + b.queue.rows_up_to(p)) - first);
     }
   }
   auto at_once = std::min(cores_.count_up(d.cores), d.num_workers.value_or(cores_.count_up(d.cores)));

@@ -193,6 +193,42 @@ TEST_CASE("a more urgent request of one deployment goes before those of another"
   expect_answered(urgent, 3);
 }
 
+TEST_CASE("the rest of a chunk goes behind more urgent requests, of its own deployment and of others") {
+  formation_fixture f{{1, 0, 1}};
+  auto a = f.add(1, 4, {0}), b = f.add(2, 4, {0});
+  f.queue.core_up(0);
+  auto chunk = f.enqueue(a, 40, of(priority::low), 40);
+  f.pump();
+  auto other = f.enqueue(b, 4, of(priority::normal)), own = f.enqueue(a, 4, of(priority::high));
+  std::string order;
+  for (int i = 0; i < 4; ++i) {
+    order += f.contents(*f.held[0].front(), {chunk.id, other.id, own.id}) + " ";
+    f.finish(0);
+    f.pump();
+  }
+  EXPECT(order == "0:4 2:4 1:4 0:4 ");
+  f.run_all();
+  expect_answered(chunk, 40);
+}
+
+TEST_CASE("the rest of a chunk is served in the end although more urgent work never ends") {
+  formation_fixture f{{1, 0, 1}};
+  auto d = f.add(1, 4, {0}, {}, {.ageing = 100ms});
+  f.queue.core_up(0);
+  auto chunk = f.enqueue(d, 8, of(priority::low), 8);
+  f.pump();
+  int executions = 0;
+  for (; chunk.got->all.empty() && executions < 1'000; ++executions) {
+    f.enqueue(d, 4, of(priority::high));
+    f.wait(10ms);
+    f.finish(0);
+    f.pump();
+  }
+  EXPECT(executions >= 20);
+  EXPECT(executions <= 22);
+  f.run_all();
+}
+
 TEST_CASE("tenants of a class share the cores by rows, however much one of them sends") {
   busy_fixture f;
   auto flood = f.enqueue(f.d, 1'000, of(priority::normal, "flood"));

@@ -43,9 +43,10 @@ struct formation_fixture {
     queue.enqueue(std::exchange(r.value, nullptr), now);  // the formation and the lanes alone keep it
     return r;
   }
-  sent_request enqueue(const std::shared_ptr<const deployment>& d, std::int64_t rows, request_options options) {
+  sent_request enqueue(const std::shared_ptr<const deployment>& d, std::int64_t rows, request_options options,
+                       std::optional<std::int64_t> split = {}) {
     auto r = make_request(d, rows, gate, 0, std::move(options));
-    r.value->plan(true, {});
+    r.value->plan(true, split);
     queue.enqueue(std::exchange(r.value, nullptr), now);
     return r;
   }

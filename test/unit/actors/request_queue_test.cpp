@@ -31,6 +31,12 @@ struct fixture {
   request_ptr push(std::int64_t rows, priority p) { return push(rows, "", p); }
 };
 
+request_options of(priority p) {
+  request_options options;
+  options.priority = p;
+  return options;
+}
+
 struct rows_of_one {
   request_ptr owner;
   std::int64_t first, rows;
@@ -141,6 +147,27 @@ TEST_CASE("tenants take turns in rows also where their chunks join nobody, howev
   }
 }
 
+TEST_CASE("a tenant whose chunks join nobody keeps its turn while the rows of others go together") {
+  fixture f;
+  std::map<std::string, std::int64_t> rows;
+  auto count = [&rows](const batch& taken) {
+    for (const auto& p : taken.pieces) rows[p.owner->options().tenant] += p.rows;
+  };
+  request_options options;
+  options.tenant = "chunks";
+  f.push(1, "now and then");
+  f.push(200, options, 4);
+  f.push(200, "much");
+  for (int i = 0; i < 40; ++i) {
+    if (f.queue.front()->joinable())
+      count(f.queue.take_joined(4));
+    else
+      count(f.queue.take_chunk(0));
+    f.push(1, "now and then");
+  }
+  EXPECT(std::abs(rows["chunks"] - rows["much"]) <= 2 * 4);
+}
+
 TEST_CASE("a tenant that has less than its turn leaves the rest to the others, and earns nothing by waiting") {
   fixture f;
   auto a = f.push(1, "a"), b = f.push(9, "b");
@@ -190,12 +217,56 @@ TEST_CASE("a request with chunks of its own joins nobody, and the rest of a larg
   EXPECT(f.queue.empty());
 }
 
+TEST_CASE("the rest of a chunk goes before its own class and behind the more urgent, and rises like what waits") {
+  fixture f;
+  auto chunk = f.push(16, of(priority::low), 16);
+  f.queue.take_chunk(0);
+  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.queue.rows_begun(priority::normal) == 0);
+  EXPECT(f.queue.rows_begun(priority::low) == 12);
+  EXPECT(f.queue.rows_before(priority::normal, "") == 0);
+  auto low = f.push(1, priority::low), normal = f.push(4, priority::normal);
+  EXPECT(f.queue.most_urgent() == priority::normal);
+  EXPECT_FALSE(f.queue.take_again(core_zero));
+  expect_pieces(f.queue.take_joined(4), {{normal, 0, 4}});
+  auto taken = f.queue.take_again(core_zero);
+  REQUIRE(taken);
+  expect_pieces(taken->first, {{chunk, 4, 4}});
+  f.now += 10ms;  // what is left is of the class `normal` from now on
+  f.queue.age(f.now - 1ns);
+  EXPECT(f.queue.most_urgent() == priority::low);
+  f.queue.age(f.now);
+  EXPECT(f.queue.most_urgent() == priority::normal);
+  f.push(4, priority::normal);
+  taken = f.queue.take_again(core_zero);
+  REQUIRE(taken);
+  expect_pieces(taken->first, {{chunk, 8, 4}});
+  f.push(4, priority::high);
+  EXPECT_FALSE(f.queue.take_again(core_zero));
+}
+
+TEST_CASE("what runs again is as urgent as the most urgent of it") {
+  fixture f;
+  auto low = f.push(2, priority::low), normal = f.push(2, priority::normal);
+  f.queue.take_joined(4);
+  auto &a = low->add_slot(0, 2, 0), &b = normal->add_slot(0, 2, 0);
+  f.queue.push_again({{{low, 0, 2, 0, &a}}, {}, {}, {}});
+  f.queue.push_again({{{low, 0, 2, 0, &a}, {normal, 0, 2, 0, &b}}, {}, {}, {}});
+  EXPECT(f.queue.most_urgent() == priority::normal);
+  auto taken = f.queue.take_again(core_zero);
+  REQUIRE(taken);
+  EXPECT(taken->first.pieces.size() == 2);
+  EXPECT(f.queue.most_urgent() == priority::low);
+  f.push(1, priority::high);
+  EXPECT_FALSE(f.queue.take_again(core_zero));
+}
+
 TEST_CASE("what runs again goes together, and first") {
   fixture f;
   auto a = f.push(4), b = f.push(1);
   auto &first = a->add_slot(0, 2, 0), &second = a->add_slot(2, 2, 1);
   f.queue.push_again({{{a, 0, 2, 0, &first, true}, {a, 2, 2, 1, &second, true}}, {}, {}, 1});
-  EXPECT(f.queue.most_urgent() == priority::high);
+  EXPECT(f.queue.most_urgent() == priority::normal);
   auto taken = f.queue.take_again(core_zero);
   REQUIRE(taken);
   EXPECT(taken->first.avoid == 1u);

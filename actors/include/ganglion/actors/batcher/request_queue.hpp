@@ -44,9 +44,9 @@ struct queue_config {
   std::chrono::nanoseconds ageing{0};
 };
 
-/// The rows of one deployment that wait, in the order in which they go: what runs again, the remainders of chunks
-/// that are bound to a core, then by class, inside a class by deficit round robin over the tenants (in rows), and of
-/// one tenant by arrival.
+/// The rows of one deployment that wait, in the order in which they go: by class; inside a class what is begun (what
+/// runs again, then the remainders of chunks that are bound to a core), and after it by deficit round robin over the
+/// tenants (in rows), and of one tenant by arrival.
 ///
 /// Rows of requests that may be joined go together: a batch is filled with what goes with its first row, of all tenants
 /// and then of the lower classes, and a request that does not fit is split. Other requests go chunk by chunk.
@@ -58,7 +58,7 @@ class request_queue {
   ~request_queue();
 
   void push(request_ptr r, clock::time_point now);
-  /// Rows that were in an execution before: they go first, and together.
+  /// Rows that were in an execution before: they go together, and first of the most urgent class among them.
   void push_again(batch b) { again_.push_back(std::move(b)); }
 
   /// Whether nothing waits.
@@ -66,18 +66,20 @@ class request_queue {
   /// The rows that wait for their first execution and are not bound to a core: all, or of a class and the more urgent.
   std::int64_t rows() const { return rows_up_to(priority::low); }
   std::int64_t rows_up_to(priority p) const;
-  /// The rows that were in an execution before, or are bound to a core as the rest of a chunk.
-  std::int64_t rows_begun() const;
-  /// The rows that go before those of a request that comes now: all that are begun or more urgent, those of its tenant, and
-  /// of each other tenant of its class as many as those (deficit round robin) and a turn.
+  /// The rows of that class and the more urgent that were in an execution before, or are bound to a core as the rest of
+  /// a chunk.
+  std::int64_t rows_begun(priority p) const;
+  /// The rows that go before those of a request that comes now: all that are more urgent, or begun and as urgent, those
+  /// of its tenant, and of each other tenant of its class as many as those (deficit round robin) and a turn.
   std::int64_t rows_before(priority p, const std::string& name) const;
-  /// The most urgent class of which something waits; what runs again or is bound counts as the most urgent there is.
+  /// The most urgent class of which something waits.
   priority most_urgent() const;
 
   /// Lets those rise that have waited for long.
   void age(clock::time_point now);
 
-  /// The oldest of what runs again or is bound, for which `accept` names a core.
+  /// The first of what runs again or is bound, for which `accept` names a core; none that is less urgent than the
+  /// front.
   std::optional<std::pair<batch, std::size_t>> take_again(
       const std::function<std::optional<std::size_t>(const batch&)>& accept);
 
@@ -120,8 +122,10 @@ class request_queue {
 
   using entries = std::list<queue_entry>;
 
-  /// The most urgent class of which rows wait; `priority_count` where none do.
+  /// The most urgent class of which rows wait for their first execution; `priority_count` where none do.
   std::size_t first_level() const;
+  /// The class of rows that are begun: of the most urgent of their requests, which rises as those that wait.
+  std::size_t level_of(const batch& begun) const;
   /// The entry that is next in order. Precondition: there is one.
   const queue_entry& first_entry() const;
   static tenant& tenant_in(level& l, const std::string& name);
@@ -133,12 +137,14 @@ class request_queue {
   /// The begin of the next chunk of an entry.
   static piece next_piece(const queue_entry& e);
   void bind_rest(const piece& p, clock::time_point enqueued, std::size_t core);
+  std::int64_t rows_to_go(const batch& begun) const;
   /// Rows of an entry that leave the queue; the entry goes with its last.
   entries::iterator consume(level& l, tenant& t, entries::iterator e, std::int64_t rows);
 
   queue_config config_;
   std::array<level, priority_count> levels_;
   std::multimap<clock::time_point, queue_entry*> rises_;
+  clock::time_point aged_;   // when that was last looked at
   std::size_t special_ = 0;  // entries that do not join with just anything
   std::deque<batch> bound_;  // what is left of chunks of more rows than a batch
   std::deque<batch> again_;
