@@ -113,6 +113,10 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
         self->state.queue.cancel(m.request_id, m.reason);
         pump(self);
       },
+      [self](const admission_closed&) {
+        self->state.queue.close_admission();
+        pump(self);
+      },
       [self](const core_up& m) {
         self->state.cores[m.index] = m.handle;
         self->state.queue.core_up(m.index);

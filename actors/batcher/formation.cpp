@@ -146,7 +146,8 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   // The more urgent rows alone say which program runs; the less urgent ones fill what would be padding.
   auto size = b.cover.pick(rows.of_its_class);
   bool full = rows.of_all >= b.cover.largest();
-  if (!full && d.target->coalescing.max_queue_delay.count() > 0 && !d.closing) {
+  bool more_may_come = !d.closing && !admission_closed_;
+  if (!full && d.target->coalescing.max_queue_delay.count() > 0 && more_may_come) {
     auto until = b.queue.oldest() + d.target->coalescing.max_queue_delay;
     if (b.hurry) until = std::min(until, *b.hurry);
     if (now < until) {

@@ -107,6 +107,7 @@ caf::result<drained> on_drain(supervisor_pointer self, const drain& m) {
   auto generation = ++s.drain_generation;
   s.drains.emplace(generation, promise);
   s.config.gate->close();
+  if (s.batcher) self->send(s.batcher, admission_closed{});
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
   s.config.gate->when_idle([weak, generation] { tell(weak, drain_ended{generation, {}}); });
   auto bound = std::chrono::milliseconds(std::clamp<std::int64_t>(m.bound_ms, 0, longest_ms));

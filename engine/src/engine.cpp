@@ -203,6 +203,7 @@ bool engine::state::drain(std::chrono::milliseconds bound) {
   gate->when_idle([idle] { idle->set_value(); });
   // A clock cannot count much further: who says the most that there is wants to wait for ever.
   auto countable = std::clamp<std::chrono::milliseconds>(bound, {}, std::chrono::milliseconds(longest_ms));
+  caf::anon_send(supervisor, ganglion::drain{countable.count()});
   return is_idle.wait_for(countable) == std::future_status::ready;
 }
 

@@ -18,9 +18,10 @@ struct fixture {
   std::shared_ptr<admission> gate = std::make_shared<admission>();
   std::shared_ptr<const deployment> target;
   puppet_lanes lanes;
-  batcher_actor subject = spawn_batcher(parent.parent(), {{1, 0, 1}, {}});
+  batcher_actor subject;
 
-  explicit fixture(coalescing_options options = {}) {
+  explicit fixture(coalescing_options options = {}, credit_config credits = {1, 0, 1})
+      : subject(spawn_batcher(parent.parent(), {credits, {}})) {
     auto d = *deployment_of(plus_one_model(4), 5, {0});
     d.coalescing = options;
     target = std::make_shared<const deployment>(std::move(d));
@@ -32,17 +33,44 @@ struct fixture {
   sent_request enqueue_rows(std::int64_t rows, std::optional<std::chrono::nanoseconds> time_left = {}) {
     request_options options;
     if (time_left) options.deadline = system.now() + *time_left;
+    return enqueue_rows(rows, std::move(options));
+  }
+  sent_request enqueue_rows(std::int64_t rows, request_options options) {
     auto r = make_request(target, rows, gate, 0, std::move(options));
     r.value->plan(true, {});
     client.send(subject, enqueue{std::exchange(r.value, nullptr)});
     return r;
   }
-  void finish() {
-    auto work = core.expect<start_execution>().work;
+  void cancel(const sent_request& r) { client.send(subject, withdraw{r.id, {errc::cancelled, "x"}, {}}); }
+  execution_ptr started() { return core.expect<start_execution>().work; }
+  void finish() { finish(started()); }
+  void finish(const execution_ptr& work) {
     auto reports = std::make_shared<const std::vector<execution_report>>(1, lanes.complete(work, 0));
     client.send(subject, executions_done{0, reports});
   }
+  /// Ends what runs. Returns which request the next execution is for.
+  std::uint64_t next_owner() {
+    finish(std::exchange(running_, nullptr));
+    running_ = started();
+    return running_->parts.front().owner->id();
+  }
+  /// Four rows that keep the core busy until `next_owner`.
+  void keep_busy() {
+    enqueue_rows(4);
+    running_ = started();
+  }
+  void end() { finish(std::exchange(running_, nullptr)); }
+
+ private:
+  execution_ptr running_;
 };
+
+request_options of(priority p, std::string tenant = "") {
+  request_options options;
+  options.priority = p;
+  options.tenant = std::move(tenant);
+  return options;
+}
 
 void expect_code(const sent_request& r, errc code) {
   REQUIRE(r.got->once());
@@ -122,4 +150,86 @@ TEST_CASE("batcher: a delay for which nobody waits any more asks for nothing, wh
   EXPECT(messages == 0);
   f.system.advance_alone(1h);
   EXPECT(f.system.run() == 0);
+}
+
+TEST_CASE("batcher: when admission is closed a batch that waits for its delay goes at once") {
+  fixture f{{.max_queue_delay = 1h}};
+  auto r = f.enqueue_rows(1);
+  f.core.expect_none();
+  f.client.send(f.subject, admission_closed{});
+  f.finish();
+  expect_code(r, errc::ok);
+}
+
+TEST_CASE("batcher: what waits rises by a class with each time of ageing, and not a tick before") {
+  for (auto early : {1ns, 0ns}) {
+    NOTE(early.count());
+    fixture f{{.ageing = 10ms}};
+    f.keep_busy();
+    auto low = f.enqueue_rows(4, of(priority::low));
+    f.system.advance(20ms - early);
+    auto high = f.enqueue_rows(4, of(priority::high));
+    // Of one class and tenant the one that came first is first.
+    EXPECT(f.next_owner() == (early.count() > 0 ? high.id : low.id));
+    EXPECT(f.next_owner() == (early.count() > 0 ? low.id : high.id));
+    f.end();
+    expect_code(low, errc::ok);
+    expect_code(high, errc::ok);
+  }
+}
+
+TEST_CASE("batcher: a tenant that floods it gets no more rows than another of its class that has work") {
+  fixture f;
+  f.keep_busy();
+  auto flood = f.enqueue_rows(400, of(priority::normal, "flood"));
+  auto quiet = f.enqueue_rows(40, of(priority::normal, "quiet"));
+  std::map<std::uint64_t, int> executions;
+  for (int i = 0; i < 20; ++i) ++executions[f.next_owner()];
+  EXPECT(executions[quiet.id] == 10);
+  EXPECT(executions[flood.id] == 10);
+  EXPECT(f.next_owner() == flood.id);
+  expect_code(quiet, errc::ok);
+  f.cancel(flood);
+  f.end();
+  expect_code(flood, errc::cancelled);
+}
+
+TEST_CASE("batcher: a request is cancelled at every stage, and who shares its execution gets its answer") {
+  for (std::string stage : {"waits", "bound", "runs", "half done"}) {
+    NOTE(stage);
+    fixture f{{}, {2, 0, 2}};
+    auto first = f.enqueue_rows(4);
+    auto running = f.started();
+    if (stage == "waits") f.enqueue_rows(4);  // takes the second credit
+    std::optional<execution_ptr> second;
+    if (stage == "waits") second = f.started();
+    auto r = f.enqueue_rows(6), neighbour = f.enqueue_rows(2);
+    if (stage == "waits") {
+      f.core.expect_none();
+    } else {
+      second = f.started();
+      f.finish(running);
+      running = *second;           // four rows of it
+      second = f.started();        // its other two, and the neighbour's
+      if (stage != "bound")
+        for (const auto& p : running->parts) p.where->start(p.attempt);
+      if (stage == "half done") f.finish(std::exchange(running, nullptr));
+    }
+    f.cancel(r);
+    expect_code(r, errc::cancelled);
+    EXPECT(neighbour.got->all.empty());
+    if (running) f.finish(running);
+    f.finish(*second);
+    if (stage == "waits") {
+      auto alone = f.started();
+      EXPECT(alone->rows() == 2);
+      f.finish(alone);
+    }
+    f.core.expect_none();
+    EXPECT(r.got->once());
+    expect_code(first, errc::ok);
+    expect_code(neighbour, errc::ok);
+    EXPECT(f.gate->unanswered() == 0);
+    EXPECT(f.gate->queued_rows() == 0);
+  }
 }

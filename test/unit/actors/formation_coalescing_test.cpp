@@ -140,6 +140,22 @@ TEST_CASE("a deployment that is closed waits for nobody") {
   expect_answered(r, 1);
 }
 
+TEST_CASE("once admission is closed nobody waits for rows that would fill a batch, whether they wait or come then") {
+  formation_fixture f;
+  auto d = f.add(1, 4, {0}, {}, {.max_queue_delay = 1h});
+  f.queue.core_up(0);
+  auto before = f.enqueue(d, 1);
+  EXPECT(f.pump() == 0);
+  f.queue.close_admission();
+  EXPECT(f.pump() == 1);
+  f.finish(0);
+  expect_answered(before, 1);
+  auto on_its_way = f.enqueue(d, 1);
+  EXPECT(f.pump() == 1);
+  f.finish(0);
+  expect_answered(on_its_way, 1);
+}
+
 // -- classes and tenants ----------------------------------------------------------------------------------------------
 
 TEST_CASE("urgent rows go first, the less urgent fill what would be padding") {

@@ -266,6 +266,19 @@ TEST_CASE("supervisor: a drain waits for what was accepted, and every drain is a
   f.client.expect_none();
 }
 
+TEST_CASE("supervisor: a drain does not wait for a delay: no row comes any more that would fill the batch") {
+  supervisor_fixture f;
+  auto wanted = f.wish();
+  wanted.coalescing.max_queue_delay = 1h;
+  auto d = f.deploy_model(std::move(wanted));
+  f.infer(d.coordinator, 1, 1);
+  EXPECT(f.lanes.started(0) + f.lanes.started(1) == 0);
+  f.client.ask<drained>(f.subject, drain{60'000});
+  f.finish(0);
+  f.expect_answered(1, 1);
+  EXPECT(f.client.expect<drained>().unanswered == 0);
+}
+
 TEST_CASE("supervisor: a drain ends at its bound with the number of the unanswered, and not before") {
   supervisor_fixture f;
   auto d = f.deploy_model();

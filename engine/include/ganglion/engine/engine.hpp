@@ -123,8 +123,8 @@ class engine {
   /// `invalid_argument` on one of the engine's own threads (inside of `log`, `on_execution` or a stop callback).
   ganglion::status status() const;
   /// Closes admission (requests are refused with `draining` from now on) and waits until everything accepted is
-  /// answered. Returns false where `bound` has passed before. There is no way back. Errors: `invalid_argument` on one
-  /// of the engine's own threads.
+  /// answered; no batch waits for `max_queue_delay` then. Returns false where `bound` has passed before. There is no
+  /// way back. Errors: `invalid_argument` on one of the engine's own threads.
   bool drain(std::chrono::milliseconds bound);
 
   /// The engine of those who name none; made with default options at the first use, and never destroyed. Errors: those

@@ -49,6 +49,8 @@ class formation {
   bool close(std::uint64_t deployment_id);
   /// Forgets the closed deployments of which nothing waits or runs any more, and names them.
   std::vector<std::uint64_t> take_closed();
+  /// No more requests will come than are on their way: from now on no batch waits for rows that would fill it.
+  void close_admission() { admission_closed_ = true; }
   void set_num_workers(std::uint64_t deployment_id, std::optional<std::size_t> num_workers);
   /// What an execution of one of the model's programs is expected to take, before one was measured.
   void expect_seconds(std::uint64_t deployment_id, std::size_t program, double seconds);
@@ -153,6 +155,7 @@ class formation {
   std::unordered_map<std::uint64_t, live_request> live_;
   deadlines deadlines_;
   std::optional<lone_request> lone_;
+  bool admission_closed_ = false;
   std::uint64_t last_execution_ = 0;
 };
 

@@ -33,8 +33,8 @@ struct core_up {
 using batcher_actor =
     caf::typed_actor<caf::reacts_to<add_deployment>, caf::reacts_to<model_on_core>, caf::reacts_to<deployment_failed>,
                      caf::replies_to<remove_deployment>::with<deployment_removed>, caf::reacts_to<limit_workers>,
-                     caf::reacts_to<enqueue>, caf::reacts_to<withdraw>, caf::reacts_to<core_up>,
-                     caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
+                     caf::reacts_to<enqueue>, caf::reacts_to<withdraw>, caf::reacts_to<admission_closed>,
+                     caf::reacts_to<core_up>, caf::reacts_to<core_down>, caf::reacts_to<executions_done>,
                      caf::reacts_to<batcher_tick>>::extend_with<status_role>;
 
 struct deployed;

@@ -85,6 +85,9 @@ struct withdraw {
   caf::strong_actor_ptr receiver;  ///< see `tell`
 };
 
+/// The gate was closed: a batch that is not full need not wait for rows that would fill it.
+struct admission_closed {};
+
 struct core_down {
   std::size_t index = 0;
   /// False: the core is given up until `core_up`, and what only it could run fails.
@@ -176,6 +179,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::remove_deployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::limit_workers)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::enqueue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::withdraw)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::admission_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::core_down)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::batcher_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ganglion::executions_done)
