@@ -50,7 +50,7 @@ class answer_once {
 
   void deliver(response result) {
     infer_response response{id_, {std::move(result.outputs)}, std::move(result.error), trace_id_,
-                            std::chrono::nanoseconds(clock::now() - received_).count()};
+                            std::chrono::nanoseconds(clock::now() - received_).count(), std::move(result.timing)};
     std::exchange(promise_, {}).deliver(std::move(response));
   }
 

@@ -69,6 +69,9 @@ TEST_CASE("a client that goes away takes back what waits of its requests, and ot
                      NOTE(r.error.text);
                      REQUIRE(r.ok());
                      EXPECT(same(r.outputs.value.toTensor(), counted({2, 3}) + 1));
+                     EXPECT(r.timing.executions == 1);
+                     EXPECT(r.timing.cores == std::vector<std::size_t>{0});
+                     EXPECT((r.timing.queued + r.timing.compute + r.timing.gather).count() <= r.total_ns);
                      answered = true;
                    },
                    caf::after(60s) >> [] {});

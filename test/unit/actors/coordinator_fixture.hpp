@@ -73,7 +73,7 @@ inline void run(const request_ptr& r, bool backwards = false) {
   for (auto* s : slots) {
     s->start(0);
     auto rows = r->leaves()[0].toTensor().narrow(0, s->first_row(), s->rows()) + 1;
-    r->answer().commit(*s, 0, rows, 0, s->rows(), 0);
+    r->answer().commit(*s, 0, rows, 0, s->rows(), 1, {r->accepted(), r->accepted(), s->rows()});
   }
 }
 

@@ -48,6 +48,18 @@ TEST_CASE("coordinator: a message is planned, passed to the batcher and answered
   EXPECT(f.gate->unanswered() == 0);
 }
 
+TEST_CASE("coordinator: the answer to a message says where its time went and which cores ran it") {
+  fixture f;
+  auto r = f.accepted(f.message(7, 10));
+  run(r);
+  auto m = f.client.expect<infer_response>();
+  EXPECT(m.timing.executions == 3);
+  EXPECT(m.timing.batched_rows == 10);
+  EXPECT(m.timing.cores == std::vector<std::size_t>{1});
+  EXPECT(m.timing.gather.count() > 0);
+  EXPECT((m.timing.queued + m.timing.compute + m.timing.gather).count() <= m.total_ns);
+}
+
 TEST_CASE("coordinator: a CAF request is answered like a plain message") {
   fixture f;
   f.client.ask<infer_response>(f.subject, f.message(7));

@@ -101,7 +101,12 @@ void expect_same(const c10::IValue& a, const c10::IValue& b) {
 infer_request some_request() {
   return {77, {"resnet", "abc123"}, {some_value()}, "tenant", 200, "trace-1", 1'500};
 }
-infer_response some_response() { return {77, {some_value()}, some_failure(), "trace-1", 123'456'789'012}; }
+request_timing some_timing() {
+  return {std::chrono::hours(99), std::chrono::nanoseconds(3), std::chrono::nanoseconds(4), 5, 6, 7, {8, 0, 9}};
+}
+infer_response some_response() {
+  return {77, {some_value()}, some_failure(), "trace-1", 123'456'789'012, some_timing()};
+}
 status some_status() {
   status s;
   s.cores = {{0, true, true, 3, 1'000, 4'000, 17, 99, 98, 1'024, 2}, {1, false, false, 0, 0, 0, 0, -1, 0, 0, 0}};
@@ -157,6 +162,13 @@ TEST_CASE("an infer_response crosses the wire whole") {
   EXPECT(m.error == some_failure());
   EXPECT(m.trace_id == "trace-1");
   EXPECT(m.total_ns == 123'456'789'012);
+  EXPECT(m.timing.queued == std::chrono::hours(99));
+  EXPECT(m.timing.compute.count() == 3);
+  EXPECT(m.timing.gather.count() == 4);
+  EXPECT(m.timing.executions == 5);
+  EXPECT(m.timing.batched_rows == 6);
+  EXPECT(m.timing.padded_rows == 7);
+  EXPECT(m.timing.cores == std::vector<std::size_t>{8, 0, 9});
   EXPECT_FALSE(m.ok());
 }
 

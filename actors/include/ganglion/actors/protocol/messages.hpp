@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ganglion/actors/protocol/response.hpp>
 #include <ganglion/actors/protocol/status.hpp>
 #include <ganglion/model_io/error.hpp>
 #include <ganglion/model_io/value_tree.hpp>
@@ -92,6 +93,12 @@ typename Inspector::result_type inspect(Inspector& f, infer_request& x) {
            x.remaining_ms);
 }
 
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, request_timing& x) {
+  return f(caf::meta::type_name("ganglion::request_timing"), x.queued, x.compute, x.gather, x.executions,
+           x.batched_rows, x.padded_rows, x.cores);
+}
+
 /// The one answer to an `infer_request`: outputs, or an error of which the code is not `ok`.
 struct infer_response {
   std::uint64_t id = 0;
@@ -100,13 +107,16 @@ struct infer_response {
   std::string trace_id;
   /// From the coordinator's receipt to the answer.
   std::int64_t total_ns = 0;
+  /// Where the time went, with how many rows it ran and on which cores.
+  request_timing timing;
 
   bool ok() const { return error.code == errc::ok; }
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, infer_response& x) {
-  return f(caf::meta::type_name("ganglion::infer_response"), x.id, x.outputs, x.error, x.trace_id, x.total_ns);
+  return f(caf::meta::type_name("ganglion::infer_response"), x.id, x.outputs, x.error, x.trace_id, x.total_ns,
+           x.timing);
 }
 
 /// Takes back a request of the same sender: it is answered with `cancelled`, unless it is answered already.
