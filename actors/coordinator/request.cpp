@@ -211,7 +211,10 @@ void request::answered(response&& result) {
   // What it throws would end the core or the actor that is on this thread.
   try {
     if (deliver) deliver(std::move(result));
+  } catch (const std::exception& e) {
+    gate->complain(fmt::format("the callback of a request threw: {}", e.what()));
   } catch (...) {
+    gate->complain("the callback of a request threw something that is no exception type of the standard");
   }
   gate->answered();
 }

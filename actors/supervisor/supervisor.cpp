@@ -126,7 +126,7 @@ void on_drain_ended(supervisor_pointer self, const drain_ended& m) {
 supervisor_actor::behavior_type supervisor_behavior(supervisor_pointer self, supervisor_config config) {
   auto& s = self->state;
   s.config = std::move(config);
-  if (!s.config.gate) s.config.gate = std::make_shared<admission>();
+  if (!s.config.gate) s.config.gate = std::make_shared<admission>(admission_limits{}, nullptr, s.config.log);
   self->set_exit_handler([self](caf::exit_msg& m) { on_exit(self, m); });
   self->set_down_handler([self](caf::down_msg& m) { on_down(self, m); });
   s.batcher = spawn_batcher(*self, s.config.batcher);

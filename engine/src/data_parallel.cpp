@@ -148,8 +148,8 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   auto& host = on.own();
   auto made = std::make_unique<impl>();
   made->host = on.state_;
-  made->warnings = std::make_shared<warning_log>(
-      [log = host.options.log](std::string_view sentence) { log(log_level::warning, sentence); });
+  auto warn = [log = host.options.log](std::string_view sentence) { log(log_level::warning, sentence); };
+  made->warnings = std::make_shared<warning_log>(warn);
   deploy wanted{std::move(model)};
   wanted.cores = value_or_throw(resolve_device_ids(options.device_ids, on.core_count()));
   wanted.dim = options.dim;
@@ -164,7 +164,7 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   made->cores = wanted.target->cores;
   made->dynamic_batching = options.dynamic_batching && wanted.target->rule().is_batch_dim &&
                            wanted.target->model.not_eligible().empty();
-  made->ready = std::make_shared<readiness>(made->cores.size());
+  made->ready = std::make_shared<readiness>(made->cores.size(), warn);
   auto report = std::make_shared<loading_report>(made->line, made->ready);
   wanted.progress = [report](const deployment_progress& p) { report->came(p); };
   wanted.reply = [report](const deployed& d) { report->settle(d.error); };

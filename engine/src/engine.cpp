@@ -158,11 +158,11 @@ engine::state::state(engine_options given)
       trace->add_lost(record_of({work, {}, true, work->formed, clock::now(), clock::now()}, core));
     };
   }
-  gate = std::make_shared<admission>(limits, request_observer_of(trace));
+  config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
+  gate = std::make_shared<admission>(limits, request_observer_of(trace), config.log);
   if (trace) trace->watch(gate);
   config.gate = gate;
   config.observer = observer_of(options, trace);
-  config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };
   config.news = [told = options.log](std::string_view sentence) { told(log_level::info, sentence); };
 
   require_threads(options.make_lane ? 0 : globals.size() * options.threads_per_core);

@@ -1,5 +1,7 @@
 #include "readiness.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace ganglion {
@@ -24,7 +26,7 @@ void readiness::when_known(std::function<void(failure&&)> then, const std::stop_
     auto self = of.lock();
     auto stopped = who.lock();
     if (self && stopped && self->leave(stopped))
-      stopped->then({errc::cancelled, "the wait for the data_parallel was cancelled by its caller"});
+      self->tell(*stopped, {errc::cancelled, "the wait for the data_parallel was cancelled by its caller"});
   });
 }
 
@@ -50,7 +52,18 @@ void readiness::settle(const failure& result) {
     promise_.set_value();
   else
     promise_.set_exception(std::make_exception_ptr(error(result)));
-  for (const auto& w : told) w->then(failure{result});
+  for (const auto& w : told) tell(*w, result);
+}
+
+void readiness::tell(const waiter& w, failure result) const {
+  // On the supervisor's thread, or inside of `request_stop`: neither survives an exception.
+  try {
+    w.then(std::move(result));
+  } catch (const std::exception& e) {
+    log_(fmt::format("the callback of a wait for a data_parallel threw: {}", e.what()));
+  } catch (...) {
+    log_("the callback of a wait for a data_parallel threw something that is no exception type of the standard");
+  }
 }
 
 }  // namespace ganglion

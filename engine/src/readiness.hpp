@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string_view>
 #include <vector>
 
 namespace ganglion {
@@ -15,7 +16,8 @@ namespace ganglion {
 /// Whether a data_parallel is made, and who wants to know. Any thread.
 class readiness : public std::enable_shared_from_this<readiness> {
  public:
-  explicit readiness(std::size_t cores) : progress_{0, cores} {}
+  /// `log` is told of what those who wait throw.
+  readiness(std::size_t cores, std::function<void(std::string_view)> log) : log_(std::move(log)), progress_{0, cores} {}
 
   std::shared_future<void> future() const { return future_; }
   loading_progress progress() const;
@@ -35,7 +37,9 @@ class readiness : public std::enable_shared_from_this<readiness> {
 
   /// Returns whether it still waited.
   bool leave(const std::shared_ptr<waiter>& w);
+  void tell(const waiter& w, failure result) const;
 
+  std::function<void(std::string_view)> log_;
   mutable std::mutex mutex_;
   loading_progress progress_;
   std::optional<failure> result_;

@@ -146,6 +146,7 @@ TEST_CASE("a callback that throws harms no request but its own, and none may be 
   EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
   EXPECT(at_rest(host));
   EXPECT(called == 50);
+  EXPECT(ears.wait_for_sentence("mine") == "the callback of a request threw: mine");
   for (const auto& core : host.status().cores) EXPECT(core.restarts == 0);
   EXPECT(failure_of([&] { parallel.start({counted({3, 3})}, {}, nullptr); }).code == errc::invalid_argument);
 }

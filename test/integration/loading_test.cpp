@@ -158,6 +158,22 @@ TEST_CASE("a wait for ready is cancelled by its slot, and the loading goes on") 
   EXPECT(result_of(parallel.ready()).code == errc::ok);
 }
 
+TEST_CASE("what those throw who wait for ready is told to the log, and the loading and the engine go on") {
+  fixture f;
+  const auto model = gated();
+  forward_gate gate;
+  auto parallel = data_parallel::begin_loading(f.host, model);
+  std::stop_source stop;
+  parallel.when_ready([](failure&&) { throw 5; }, stop.get_token());
+  parallel.when_ready([](failure&&) { throw std::runtime_error("mine"); });
+  stop.request_stop();
+  EXPECT(contains(f.ears.wait_for_sentence("a wait for a data_parallel threw"), "no exception type"));
+  gate.open();
+  EXPECT(result_of(parallel.ready()).code == errc::ok);
+  EXPECT(f.ears.wait_for_sentence("mine") == "the callback of a wait for a data_parallel threw: mine");
+  EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
+}
+
 TEST_CASE("what is wrong with the options is thrown at once, and what the cores say comes through ready") {
   engine_ears ears;
   auto options = ears.options(2);

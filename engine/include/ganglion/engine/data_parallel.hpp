@@ -152,8 +152,8 @@ class data_parallel {
   auto async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token);
   /// What the others are made of: calls `done` exactly once, with the failure inside of the response. It is called on
   /// one of the engine's own threads, a core's among them, or inside of this call where the request is refused: it
-  /// must not block. What it throws there is dropped; inside of this call it is thrown on. Errors: `invalid_argument`
-  /// for a `done` that is empty.
+  /// must not block. What it throws there is told to the log; inside of this call it is thrown on. Errors:
+  /// `invalid_argument` for a `done` that is empty.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
   /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone is not run.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace ganglion {
@@ -30,6 +31,9 @@ struct request_record {
 /// Told of every accepted request that was answered, on any thread. Must not block or throw.
 using request_observer = std::function<void(const request_record&)>;
 
+/// Told, in a sentence, of what a sink of an answer threw, on any thread. Must not block or throw.
+using complaint_log = std::function<void(std::string_view)>;
+
 /// Sentence if the limits cannot be used: `invalid_argument`.
 expected<void> validate(const admission_limits& limits);
 
@@ -38,8 +42,8 @@ expected<void> validate(const admission_limits& limits);
 /// Any thread; no lock on the way in.
 class admission {
  public:
-  explicit admission(admission_limits limits = {}, request_observer observer = {})
-      : limits_(limits), observer_(std::move(observer)) {}
+  explicit admission(admission_limits limits = {}, request_observer observer = {}, complaint_log complaints = {})
+      : limits_(limits), observer_(std::move(observer)), complaints_(std::move(complaints)) {}
 
   /// Lets a request in, or says why not: `draining` once closed, `queue_full` beyond a limit.
   std::optional<failure> enter(std::int64_t rows, std::int64_t bytes);
@@ -48,6 +52,9 @@ class admission {
   /// A request was answered.
   void answered();
   const request_observer& observer() const { return observer_; }
+  void complain(std::string_view sentence) const {
+    if (complaints_) complaints_(sentence);
+  }
 
   /// Closes the gate; `enter` answers `draining` from now on.
   void close();
@@ -64,6 +71,7 @@ class admission {
 
   admission_limits limits_;
   request_observer observer_;
+  complaint_log complaints_;
   std::atomic<std::int64_t> queued_rows_{0};
   std::atomic<std::int64_t> queued_bytes_{0};
   std::atomic<std::int64_t> unanswered_{0};
