@@ -107,7 +107,8 @@ std::uint64_t request::next_id() {
 }
 
 expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
-                                     std::shared_ptr<admission> gate, gather::sink deliver, request_options options) {
+                                     std::shared_ptr<admission> gate, gather::sink&& deliver,
+                                     request_options&& options) {
   auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
   target->counters->accepted(inputs.rows, inputs.rows * row_bytes);
@@ -148,7 +149,7 @@ void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size
   config.rows = rows();
   config.sliced = dynamic_batching;
   config.chunks = chunks_->size();
-  config.out_axis = rule.out_axis;
+  if (!config.sliced) config.out_axis = rule.out_axis;
   config.trims = inputs_.trims;
   config.outputs = options_.outputs;
   config.accepted = accepted_;

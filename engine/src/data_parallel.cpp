@@ -229,14 +229,14 @@ c10::IValue data_parallel::operator()(std::vector<c10::IValue> inputs) {
 std::future<c10::IValue> data_parallel::submit(std::vector<c10::IValue> inputs) {
   promise_sink<c10::IValue> sink;
   auto future = sink.future();
-  start(std::move(inputs), {}, sink);
+  start(std::move(inputs), {}, std::move(sink));
   return future;
 }
 
 std::future<response> data_parallel::submit(std::vector<c10::IValue> inputs, request_options options) {
   promise_sink<response> sink;
   auto future = sink.future();
-  start(std::move(inputs), std::move(options), sink);
+  start(std::move(inputs), std::move(options), std::move(sink));
   return future;
 }
 
@@ -254,28 +254,23 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
   if (auto fits = check_outputs(*target, *checked, options.outputs); !fits) return refuse(fits.error());
   if (options.stop.stop_requested()) return refuse(cancelled_by_caller());
 
-  auto stop = options.stop;
-  if (!stop.stop_possible()) {
-    auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, done,
-                               std::move(options));
-    if (!made) return refuse(made.error());
-    impl_->line->send(submission{std::move(*made)});
-    return;
-  }
-  auto cancels = std::make_shared<std::optional<cancellation>>();
-  auto sink = [cancels, done](response&& result) {
-    cancels->reset();  // waits for a cancellation that is under way
-    done(std::move(result));
-  };
-  auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, sink,
+  const auto stop = options.stop;
+  auto cancels = stop.stop_possible() ? std::make_shared<std::optional<cancellation>>() : nullptr;
+  if (cancels)
+    done = [cancels, done = std::move(done)](response&& result) {
+      cancels->reset();  // waits for a cancellation that is under way
+      done(std::move(result));
+    };
+  auto made = request::admit(request::next_id(), target, std::move(*checked), impl_->host->gate, std::move(done),
                              std::move(options));
   if (!made) return refuse(made.error());
-  cancels->emplace(stop, [way = std::weak_ptr<coordinator_line>(impl_->line), weak = std::weak_ptr<request>(*made)] {
-    if (auto r = weak.lock()) {
-      r->mark_cancelled();
-      if (auto line = way.lock()) line->withdraw(r->id(), cancelled_by_caller());
-    }
-  });
+  if (cancels)
+    cancels->emplace(stop, [way = std::weak_ptr<coordinator_line>(impl_->line), weak = std::weak_ptr<request>(*made)] {
+      if (auto r = weak.lock()) {
+        r->mark_cancelled();
+        if (auto line = way.lock()) line->withdraw(r->id(), cancelled_by_caller());
+      }
+    });
   impl_->line->send(submission{std::move(*made)});
 }
 
@@ -286,7 +281,11 @@ std::function<void(std::function<void()>)> data_parallel::poster() const {
   };
 }
 
-boost::asio::any_io_executor completion_executor(const data_parallel& of) { return of.impl_->host->done.executor(); }
+boost::asio::io_context::executor_type detail::completion_thread::of(const data_parallel& parallel) {
+  return parallel.impl_->host->done.executor();
+}
+
+boost::asio::any_io_executor completion_executor(const data_parallel& of) { return detail::completion_thread::of(of); }
 
 void data_parallel::disable_dynamic_batching() {
   std::lock_guard lock(impl_->mutex);

@@ -9,6 +9,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 
@@ -25,10 +26,16 @@ boost::asio::any_io_executor completion_executor(const data_parallel& of);
 
 namespace detail {
 
+/// The same by its own type: handlers without an executor need no erased one.
+struct completion_thread {
+  using executor_type = boost::asio::io_context::executor_type;
+  static executor_type of(const data_parallel& parallel);
+};
+
 /// An operation on its way to a handler of Asio's, and what it comes to: a response, or a failure alone.
 template <class Handler, class Result>
 struct asio_operation {
-  using executor_type = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
+  using executor_type = boost::asio::associated_executor_t<Handler, completion_thread::executor_type>;
   using work_type = std::decay_t<decltype(boost::asio::prefer(
       std::declval<executor_type>(), boost::asio::execution::outstanding_work.tracked))>;
   using slot_type = boost::asio::associated_cancellation_slot_t<Handler>;
@@ -41,7 +48,6 @@ struct asio_operation {
   Handler handler;
   work_type work;
   slot_type slot;
-  std::stop_source source;
   /// The stop token that the caller gave, where both ways to cancel are used.
   std::optional<std::stop_callback<std::function<void()>>> other;
   Result result;
@@ -92,20 +98,20 @@ void complete(std::shared_ptr<asio_operation<Handler, Result>> op) {
 /// Calls `begin` with the stop token to heed, and with what to call with the result.
 template <class Result, class Handler, class Begin>
 void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begin begin) {
-  auto executor = boost::asio::get_associated_executor(handler, completion_executor(on));
+  auto executor = boost::asio::get_associated_executor(handler, completion_thread::of(on));
   auto allocator = boost::asio::get_associated_allocator(handler);
   auto op = std::allocate_shared<asio_operation<Handler, Result>>(allocator, std::move(handler), executor);
   if (op->slot.is_connected()) {
-    auto source = op->source;
+    std::stop_source source;
     op->slot.assign([source](boost::asio::cancellation_type type) mutable {
       if (type != boost::asio::cancellation_type::none) source.request_stop();
     });
     if (stop.stop_possible()) op->other.emplace(stop, [source]() mutable { source.request_stop(); });
     stop = source.get_token();
   }
-  begin(std::move(stop), [op](Result&& result) {
+  begin(std::move(stop), [op = std::move(op)](Result&& result) mutable {
     op->result = std::move(result);
-    complete(op);
+    complete(std::move(op));
   });
 }
 

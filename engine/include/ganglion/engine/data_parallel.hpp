@@ -18,11 +18,11 @@
 #include <string>
 #include <vector>
 
-namespace boost::asio {
-class any_io_executor;
-}
-
 namespace ganglion {
+
+namespace detail {
+struct completion_thread;
+}
 
 /// S1 to S26, here and in other headers, are the clauses of docs/semantics.md.
 struct data_parallel_options {
@@ -181,7 +181,7 @@ class data_parallel {
   std::uint64_t id() const;
 
  private:
-  friend boost::asio::any_io_executor completion_executor(const data_parallel& of);
+  friend struct detail::completion_thread;
 
   struct impl;
   explicit data_parallel(std::unique_ptr<impl> made);

@@ -9,7 +9,7 @@
 #include <ganglion/model_io/program_set.hpp>
 
 #include <chrono>
-#include <deque>
+#include <list>
 #include <memory>
 
 namespace ganglion {
@@ -46,11 +46,11 @@ class request {
   /// A number unique within the process.
   static std::uint64_t next_id();
 
-  /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; the sink is not called then. What the sink
-  /// throws is dropped.
+  /// Takes the inputs through the gate. Errors: `draining`, `queue_full`; sink and options are left alone then. What
+  /// the sink throws is told to the gate's log.
   static expected<std::shared_ptr<request>> admit(std::uint64_t id, std::shared_ptr<const deployment> target,
                                                   checked_inputs inputs, std::shared_ptr<admission> gate,
-                                                  gather::sink deliver, request_options options = {});
+                                                  gather::sink&& deliver, request_options&& options = {});
 
   /// Use `admit`: the gate has counted `row_bytes` for each row, and is told when the request is answered.
   request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
@@ -127,7 +127,7 @@ class request {
   std::string join_key_;
   queue_entry* place_ = nullptr;
   std::optional<chunk_plan> chunks_;
-  std::deque<slot> slots_;
+  std::list<slot> slots_;  // of which an empty one takes no memory
   std::optional<gather> answer_;
 };
 
