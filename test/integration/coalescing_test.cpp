@@ -1,7 +1,6 @@
 // What requests can carry, and how those of many callers share executions, on the real scheduler.
-#include <support/calls.hpp>
-#include <support/engine_ears.hpp>
-#include <support/forward_gate.hpp>
+#include "gated_engine.hpp"
+
 #include <support/modules.hpp>
 
 #include <atomic>
@@ -13,44 +12,13 @@ using namespace ganglion::test;
 using namespace std::chrono_literals;
 namespace modules = test_modules;
 
-namespace {
-
-/// A model of a compiled batch of 8 behind the gate, on one core.
-struct gated_engine {
-  engine_ears ears;
-  engine host;
-  data_parallel parallel;
-
-  explicit gated_engine(data_parallel_options options = {}, engine_options base = {})
-      : host(with(base)), parallel(host, compiled(gated_plus_one(), {at::ones({8, 3})}), std::move(options)) {}
-
-  engine_options with(engine_options base) {
-    auto options = ears.options(1);
-    options.max_queue_time = base.max_queue_time;
-    return options;
-  }
-  /// The rows of the executions that ended, in the order in which they were formed.
-  std::vector<std::int64_t> rows(std::size_t executions) {
-    std::vector<std::int64_t> result;
-    for (const auto& r : ears.wait_for_executions(executions)) result.push_back(r.rows);
-    return result;
-  }
-};
-
-request_options of(priority p) {
-  request_options options;
-  options.priority = p;
-  return options;
-}
-
-}  // namespace
-
 TEST_CASE("requests that wait while a core is busy go together, and each gets its own rows") {
   gated_engine e;
   forward_gate gate;
   auto first = e.parallel.submit({counted({8, 3})});
   REQUIRE(gate.wait_for(1));
   std::vector<std::future<response>> futures;
+  const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < 12; ++i) futures.push_back(e.parallel.submit({counted({1, 3}) + i}, {}));
   gate.open();
   for (int i = 0; i < 12; ++i) {
@@ -62,6 +30,8 @@ TEST_CASE("requests that wait while a core is busy go together, and each gets it
     EXPECT(r.timing.cores == std::vector<std::size_t>{0});
     EXPECT(r.timing.queued.count() > 0);
     EXPECT(r.timing.compute.count() > 0);
+    EXPECT(r.timing.gather.count() > 0);
+    EXPECT(r.timing.queued + r.timing.compute + r.timing.gather < std::chrono::steady_clock::now() - begin);
   }
   EXPECT((e.rows(3) == std::vector<std::int64_t>{8, 8, 4}));
   EXPECT(same(first.get().toTensor(), counted({8, 3}) + 1));
@@ -125,17 +95,26 @@ def forward(self, x):
 TEST_CASE("a model whose rows are not independent is never run on rows of several requests") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{
-      host,
-      compiled(modules::scripted("def forward(self, x):\n  return x - x.mean(0, keepdim=True)\n"), {at::rand({4, 3})})};
+  trace_options options;
+  options.tune = false;
+  options.more_examples = {{at::rand({4, 3})}};  // into which two requests of 2 rows would fit
+  const auto centred = modules::scripted("def forward(self, x):\n  return x - x.mean(0, keepdim=True)\n");
+  data_parallel parallel{host, trace(centred, {at::rand({2, 3})}, options)};
   EXPECT_FALSE(parallel.dynamic_batching());
+  data_parallel other{host, compiled(gated_plus_one(), {at::ones({8, 3})})};
   std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> calls;
-  for (int i = 0; i < 50; ++i) {
-    auto x = at::rand({4, 3});
-    calls.emplace_back(x, parallel.submit({x}));
+  {
+    forward_gate gate;
+    auto running = other.submit({counted({8, 3})});
+    REQUIRE(gate.wait_for(1));
+    for (int i = 0; i < 50; ++i) {
+      auto x = at::rand({2, 3});
+      calls.emplace_back(x, parallel.submit({x}));
+    }
   }
   for (auto& [x, future] : calls) EXPECT(same(future.get().toTensor(), x - x.mean(0, true)));
-  for (const auto& r : ears.wait_for_executions(50)) EXPECT(r.rows == 4);
+  for (const auto& r : ears.wait_for_executions(51))
+    if (r.data_parallel_id == parallel.id()) EXPECT(r.parts.size() == 1);
 }
 
 TEST_CASE("a more urgent request overtakes those that wait") {
@@ -190,11 +169,6 @@ TEST_CASE("a deadline that has passed, or passes in the queue or in a forward, i
 TEST_CASE("a stop token takes a request back: before it is sent, in the queue, and in a forward") {
   gated_engine e;
   std::stop_source before, queued, running;
-  auto with = [](const std::stop_source& source) {
-    request_options options;
-    options.stop = source.get_token();
-    return options;
-  };
   before.request_stop();
   EXPECT(failure_of_future(e.parallel.submit({counted({1, 3})}, with(before))).code == errc::cancelled);
   forward_gate gate;

@@ -28,15 +28,25 @@ inline std::shared_ptr<const deployment> deployment_of(const compiled_model& mod
       deployment{id, model, make_program_set(model, dim).value(), std::move(cores), {}});
 }
 
-/// A deployment of x + 1 with any batch sizes, in ascending order, for whoever runs no program.
+/// A deployment of x + 1 with buckets of any batch sizes, in ascending order, for whoever runs no program.
+inline std::shared_ptr<const deployment> deployment_of_buckets(const std::vector<std::vector<std::int64_t>>& buckets,
+                                                               std::uint64_t id, std::vector<std::size_t> cores,
+                                                               coalescing_options options = {}) {
+  auto d = *deployment_of(plus_one_model(), id, std::move(cores));
+  d.coalescing = options;
+  d.programs.buckets.resize(buckets.size(), d.programs.buckets.front());
+  for (std::size_t i = 0; i < buckets.size(); ++i) {
+    auto& b = d.programs.buckets[i];
+    b.rule.compiled_size = buckets[i].back();
+    b.programs.assign(buckets[i].size(), 0);
+    b.sizes = buckets[i];
+  }
+  return std::make_shared<const deployment>(std::move(d));
+}
+
 inline std::shared_ptr<const deployment> deployment_of_batches(std::vector<std::int64_t> batches, std::uint64_t id,
                                                                std::vector<std::size_t> cores) {
-  auto d = *deployment_of(plus_one_model(), id, std::move(cores));
-  auto& b = d.programs.buckets.front();
-  b.rule.compiled_size = batches.back();
-  b.programs.assign(batches.size(), 0);
-  b.sizes = std::move(batches);
-  return std::make_shared<const deployment>(std::move(d));
+  return deployment_of_buckets({std::move(batches)}, id, std::move(cores));
 }
 
 inline std::shared_ptr<const deployment> deployment_of_batch(std::int64_t batch, std::uint64_t id,
@@ -74,9 +84,9 @@ struct sent_request {
 
 inline sent_request make_request(const std::shared_ptr<const deployment>& target, std::int64_t rows,
                                  std::shared_ptr<admission> gate = std::make_shared<admission>(),
-                                 std::int64_t first = 0, request_options options = {}) {
+                                 std::int64_t first = 0, request_options options = {}, std::size_t bucket = 0) {
   sent_request r;
-  checked_inputs inputs{{numbered_rows(rows, first)}, rows};
+  checked_inputs inputs{{numbered_rows(rows, first)}, rows, bucket};
   r.value = request::admit(request::next_id(), target, std::move(inputs), std::move(gate),
                            [got = r.got](response&& o) { got->all.push_back(std::move(o)); }, std::move(options))
                 .value();

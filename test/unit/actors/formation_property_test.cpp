@@ -3,7 +3,7 @@
 using namespace ganglion::test;
 
 TEST_CASE("under any sequence of events no row is lost, doubled or given to another, and all bounds hold") {
-  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0;
+  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0;
   for (std::uint32_t seed = 0; seed < 250; ++seed) {
     NOTE("seed " << seed);
     formation_world w{choices{seed}};
@@ -14,6 +14,8 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
     failed += w.failed;
     joined += w.joined;
     shared_failures += w.shared_failures;
+    refused += w.refused;
+    written += w.written;
   }
   // The sequences did reach what they are for.
   EXPECT(well > 1'000);
@@ -21,4 +23,6 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
   EXPECT(failed > 1'000);
   EXPECT(joined > 1'000);
   EXPECT(shared_failures > 100);
+  EXPECT(refused > 100);
+  EXPECT(written > 300);
 }

@@ -11,7 +11,8 @@ namespace ganglion::test {
 /// A formation under chosen requests, ends, failures, losses and cancels, with its invariants checked at every step.
 class formation_world {
  public:
-  explicit formation_world(choices c) : choices_(c), f_({2, 3e-3, most_on_a_core}) {
+  explicit formation_world(choices c)
+      : choices_(c), limited_(below(3) == 0), f_({2, 3e-3, most_on_a_core}, queue_time()) {
     for (std::uint64_t id = 1; id <= 2; ++id) {
       std::vector<std::size_t> cores;
       for (std::size_t core = 0; core < core_count; ++core)
@@ -19,16 +20,21 @@ class formation_world {
       caps_[id] = below(2) == 0 ? std::nullopt : std::optional<std::size_t>{1 + below(4)};
       coalescing_options options{std::chrono::milliseconds(below(2) * below(10)),
                                  std::chrono::milliseconds(below(2) * 3), false};
-      std::set<std::int64_t> sizes;
-      for (std::size_t i = 0; i < id; ++i) sizes.insert(1 + static_cast<std::int64_t>(below(8)));
-      sizes_[id] = {sizes.begin(), sizes.end()};
-      targets_[id] = f_.add(id, sizes_[id], cores, caps_[id], options);
+      for (auto buckets = 1 + below(2); sizes_[id].size() < buckets;) {
+        std::set<std::int64_t> sizes;
+        for (std::size_t i = 0; i < id; ++i) sizes.insert(1 + static_cast<std::int64_t>(below(8)));
+        sizes_[id].emplace_back(sizes.begin(), sizes.end());
+      }
+      targets_[id] = deployment_of_buckets(sizes_[id], id, cores, options);
+      for (auto core : cores)
+        if (below(3) == 0) loading_[id].insert(core);
+      f_.queue.add(targets_[id], caps_[id], {loading_[id].begin(), loading_[id].end()});
     }
     for (std::size_t core = 0; core < core_count; ++core) up(core);
   }
 
   void step() {
-    switch (below(12)) {
+    switch (below(13)) {
       case 0:
       case 1:
       case 2: enqueue(); break;
@@ -40,6 +46,7 @@ class formation_world {
       case 6: cancel_one(); break;
       case 7: wake_zombie(); break;
       case 8: f_.now += std::chrono::milliseconds(below(5)); break;
+      case 9: load_one(); break;
       default: finish_one();
     }
     pump();
@@ -52,6 +59,8 @@ class formation_world {
   /// All cores come back and everything runs to its end.
   void settle() {
     for (std::size_t core = 0; core < core_count; ++core) up(core);
+    for (auto& [id, cores] : loading_)
+      for (auto core : std::exchange(cores, {})) f_.queue.model_on_core(id, core);
     pump();
     for (int i = 0; i < 3; ++i, f_.now += std::chrono::hours(1), pump())
       while (f_.queue.executions_in_flight() > 0) {
@@ -70,15 +79,22 @@ class formation_world {
   std::size_t failed = 0;
   std::size_t joined = 0;
   std::size_t shared_failures = 0;
+  std::size_t refused = 0;
+  std::size_t written = 0;
 
  private:
   struct record {
     sent_request sent;
     std::uint64_t deployment = 0;
+    std::size_t bucket = 0;
+    request_options options;
+    clock::time_point enqueued;
     std::int64_t rows = 0;
     std::int64_t first = 0;
     std::set<errc> may_fail_with;
     std::vector<int> begun;  // how often each row was put into a first execution
+
+    bool waits() const { return sent.got->all.empty() && std::ranges::find(begun, 0) != begun.end(); }
   };
 
   static constexpr std::size_t core_count = 3;
@@ -86,13 +102,19 @@ class formation_world {
 
   std::size_t below(std::size_t n) { return choices_.below(n); }
 
+  std::optional<std::chrono::nanoseconds> queue_time() {
+    if (!limited_) return std::nullopt;
+    return std::chrono::milliseconds(1 + below(10));
+  }
+
   void enqueue() {
     auto id = 1 + below(2);
     auto rows = 1 + static_cast<std::int64_t>(below(20));
     auto split = below(3) == 0 ? std::optional{1 + static_cast<std::int64_t>(below(14))} : std::nullopt;
     bool dynamic = below(5) > 0;
     const auto& target = targets_[id];
-    const auto& sizes = sizes_[id];
+    auto bucket = below(sizes_[id].size());
+    const auto& sizes = sizes_[id][bucket];
     auto fixed = static_cast<std::int64_t>(target->cores.size()) * sizes[below(sizes.size())];
     record r;
     if (!dynamic && below(3) > 0) rows = fixed;
@@ -105,19 +127,30 @@ class formation_world {
       options.deadline = f_.now + std::chrono::milliseconds(below(40));
       r.may_fail_with.insert(errc::deadline_exceeded);
     }
-    r.sent = make_request(target, rows, f_.gate, r.first, std::move(options));
+    if (below(4) == 0) options.outputs = {at::zeros({rows, 2})};
+    r.sent = make_request(target, rows, f_.gate, r.first, options, bucket);
+    r.options = std::move(options);
+    r.enqueued = f_.now;
     r.deployment = id;
+    r.bucket = bucket;
     r.rows = rows;
     r.begun.assign(static_cast<std::size_t>(rows), 0);
     auto is_fixed = [&](std::int64_t size) { return rows == size * static_cast<std::int64_t>(target->cores.size()); };
     if (!dynamic && std::none_of(sizes.begin(), sizes.end(), is_fixed))
       r.may_fail_with.insert(errc::batch_size_mismatch);
     if (all_lost(id)) r.may_fail_with.insert(errc::core_lost);
+    if (failed_.contains(id)) r.may_fail_with.insert(errc::forward_failed);
     r.sent.value->plan(dynamic, split);
     auto number = r.sent.value->id();
     auto value = std::move(r.sent.value);
-    requests_.emplace(number, std::move(r));
+    auto got = r.sent.got;
+    auto& sent = requests_.emplace(number, std::move(r)).first->second;
     f_.queue.enqueue(std::move(value), f_.now);
+    // Too long a wait is expected at once or never.
+    if (limited_ && !got->all.empty() && got->only().code() == errc::queue_full) {
+      ++refused;
+      sent.may_fail_with.insert(errc::queue_full);
+    }
   }
 
   void pump() {
@@ -127,8 +160,11 @@ class formation_world {
       const auto& target = *targets_.at(work.deployment_id);
       REQUIRE(up_.contains(next->core));
       REQUIRE(std::find(target.cores.begin(), target.cores.end(), next->core) != target.cores.end());
-      REQUIRE(std::binary_search(sizes_[work.deployment_id].begin(), sizes_[work.deployment_id].end(), work.batch));
+      REQUIRE_FALSE(loading_[work.deployment_id].contains(next->core));
       const auto& owner = *work.parts.front().owner;
+      const auto& sizes = sizes_[work.deployment_id][owner.bucket()];
+      REQUIRE(std::binary_search(sizes.begin(), sizes.end(), work.batch));
+      check_class(work);
       if (!owner.dynamic_batching())
         REQUIRE(work.batch * static_cast<std::int64_t>(target.cores.size()) == owner.rows());
       REQUIRE(work.rows() >= 1);
@@ -137,6 +173,7 @@ class formation_world {
       for (const auto& p : work.parts) {
         auto& r = requests_.at(p.owner->id());
         REQUIRE(r.deployment == work.deployment_id);
+        REQUIRE(r.bucket == owner.bucket());
         REQUIRE(r.sent.got->all.empty());
         if (p.attempt > 0) {
           ++retried;
@@ -153,6 +190,28 @@ class formation_world {
       if (caps_[work.deployment_id]) REQUIRE(in_flight(work.deployment_id) <= *caps_[work.deployment_id]);
     }
     if (auto due = f_.queue.due()) REQUIRE(*due > f_.now);  // else whoever keeps the time would ask for ever
+  }
+
+  std::int64_t class_of(std::uint64_t deployment, priority p, clock::time_point since) const {
+    auto ageing = targets_.at(deployment)->coalescing.ageing;
+    auto rises = ageing.count() > 0 ? (f_.now - since) / ageing : 0;
+    return std::max<std::int64_t>(0, static_cast<std::int64_t>(p) - rises);
+  }
+  /// Nothing that waits for the same programs is more urgent.
+  void check_class(const execution& work) const {
+    const auto& first = work.parts.front();
+    const auto& owner = requests_.at(first.owner->id());
+    bool begun = first.attempt > 0 || (!first.owner->joinable() &&
+                                       first.where->first_row() % first.owner->chunks().chunk_rows() != 0);
+    auto p = owner.options.priority;
+    auto since = owner.enqueued;
+    if (begun) {
+      since = work.enqueued;
+      for (const auto& part : work.parts) p = std::min(p, part.owner->options().priority);
+    }
+    for (const auto& [id, r] : requests_)
+      if (r.deployment == owner.deployment && r.bucket == owner.bucket && r.waits())
+        REQUIRE(class_of(r.deployment, r.options.priority, r.enqueued) >= class_of(owner.deployment, p, since));
   }
 
   std::size_t in_flight(std::uint64_t id) const {
@@ -214,6 +273,26 @@ class formation_world {
     return std::all_of(cores.begin(), cores.end(), [this](std::size_t c) { return lost_.contains(c); });
   }
 
+  /// A core has its model, or cannot load it.
+  void load_one() {
+    auto id = 1 + below(2);
+    auto& cores = loading_[id];
+    if (cores.empty()) return;
+    if (below(8) > 0) {
+      auto core = *cores.begin();
+      cores.erase(core);
+      f_.queue.model_on_core(id, core);
+      return;
+    }
+    failed_.insert(id);
+    cores.clear();
+    for (auto& [number, r] : requests_)
+      if (r.deployment == id) r.may_fail_with.insert(errc::forward_failed);
+    f_.queue.fail_deployment(id, {errc::forward_failed, "it cannot be loaded"});
+    for (const auto& [number, r] : requests_)
+      if (r.deployment == id) REQUIRE(r.sent.got->once());
+  }
+
   void cancel_one() {
     if (requests_.empty()) return;
     auto found = requests_.lower_bound(requests_.rbegin()->first - below(6));
@@ -249,6 +328,10 @@ class formation_world {
       ++answered_well;
       REQUIRE_FALSE(r.may_fail_with.contains(errc::batch_size_mismatch));
       expect_answered(r.sent, r.rows, r.first);
+      if (!r.options.outputs.empty()) {
+        ++written;
+        REQUIRE(answer.outputs.toTensor().is_same(r.options.outputs.front()));
+      }
       for (auto count : r.begun) REQUIRE(count == 1);
     } else {
       ++failed;
@@ -258,9 +341,12 @@ class formation_world {
   }
 
   choices choices_;
+  bool limited_;
   formation_fixture f_;
   std::map<std::uint64_t, std::shared_ptr<const deployment>> targets_;
-  std::map<std::uint64_t, std::vector<std::int64_t>> sizes_;
+  std::map<std::uint64_t, std::vector<std::vector<std::int64_t>>> sizes_;  // of each bucket
+  std::map<std::uint64_t, std::set<std::size_t>> loading_;
+  std::set<std::uint64_t> failed_;
   std::map<std::uint64_t, std::optional<std::size_t>> caps_;
   std::map<std::uint64_t, record> requests_;
   std::map<std::pair<std::uint64_t, std::size_t>, std::size_t> chunk_core_;

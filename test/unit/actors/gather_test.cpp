@@ -27,8 +27,9 @@ struct fixture {
   std::optional<gather> all;
 
   explicit fixture(const std::vector<std::int64_t>& parts, bool sliced = true,
-                   std::vector<std::int64_t> out_axis = {}) {
+                   std::vector<std::int64_t> out_axis = {}, std::vector<at::Tensor> outputs = {}) {
     gather_config config;
+    config.outputs = std::move(outputs);
     config.sliced = sliced;
     config.chunks = parts.size();
     config.out_axis = std::move(out_axis);
@@ -176,6 +177,33 @@ TEST_CASE("the answer has storage of its own, also where the program returned it
       EXPECT(answer[0][1].item<float>() == 1.f);
     }
   }
+}
+
+TEST_CASE("the answer is written into the tensors that were given, and those are returned") {
+  for (bool sliced : {true, false}) {
+    auto x = at::full({3, 2}, -1.f), y = at::full({3}, -1, at::kLong);
+    fixture f{{2, 1}, sliced, {0, 0}, {x, y}};
+    f.commit(1, tuple({numbers({3, 2}).narrow(0, 2, 1), 5, numbers({3}, at::kLong).narrow(0, 2, 1)}));
+    f.commit(0, tuple({numbers({3, 2}).narrow(0, 0, 2), 5, numbers({3}, at::kLong).narrow(0, 0, 2)}));
+    const auto& elements = f.only().outputs.toTupleRef().elements();
+    EXPECT(elements[0].toTensor().is_same(x));
+    EXPECT(elements[1].toInt() == 5);
+    EXPECT(elements[2].toTensor().is_same(y));
+    EXPECT(at::equal(x, numbers({3, 2})));
+    EXPECT(at::equal(y, numbers({3}, at::kLong)));
+  }
+}
+
+TEST_CASE("a tensor that was given and does not fit the outputs fails the request, and nothing is written to it") {
+  for (bool sliced : {true, false})
+    for (auto given : {at::full({4, 2}, -1.f), at::full({3, 2}, -1.0, at::kDouble)}) {
+      fixture f{{2, 1}, sliced, {0}, {given}};
+      f.commit(0, numbers({2, 2}));
+      f.commit(1, numbers({1, 2}));
+      EXPECT(f.only_failure().code == errc::gather_mismatch);
+      EXPECT(contains(f.only_failure().text, "is f32[3,2], but the tensor that was given for it is f"));
+      EXPECT(at::all(given == -1).item<bool>());
+    }
 }
 
 TEST_CASE("the answer is an ordinary tensor that can be written to, also where the program ran in inference mode") {

@@ -1,6 +1,7 @@
 #include <ganglion/actors/coordinator/request.hpp>
 
 #include <support/doctest.hpp>
+#include <support/errors.hpp>
 #include <support/requests.hpp>
 
 #include <ATen/ATen.h>
@@ -135,6 +136,64 @@ TEST_CASE("no rows are answered with empty outputs of the compiled trailing shap
   EXPECT(elements[0].toTensor().sizes() == at::IntArrayRef{0, 3, 4});
   EXPECT((elements[1].toList().get(1).toTensor().scalar_type() == at::kDouble));
   f.expect_all_gone();
+}
+
+TEST_CASE("tensors for the answer are checked against it before anything runs: number, kind, dtype and sizes") {
+  fixture f;
+  const checked_inputs inputs{{numbered_rows(6)}, 6};
+  auto checked = [&](std::vector<at::Tensor> outputs) {
+    auto result = check_outputs(*f.target, inputs, outputs);
+    return result ? failure{} : result.error();
+  };
+  auto expect = [&](std::vector<at::Tensor> outputs, errc code, const std::string& part) {
+    auto result = checked(std::move(outputs));
+    NOTE(result.text);
+    EXPECT(to_string(result.code) == to_string(code));
+    EXPECT(contains(result.text, part));
+  };
+  EXPECT(checked({}).code == errc::ok);
+  EXPECT(checked({at::empty({6, 2})}).code == errc::ok);
+  expect({at::empty({6, 2}), at::empty({6, 2})}, errc::shape_mismatch,
+         "2 output tensors were given, but the model returns 1");
+  expect({at::empty({5, 2})}, errc::shape_mismatch, "is f32[5,2], but the answer will be f32[6,2]");
+  expect({at::empty({6, 2}, at::kDouble)}, errc::shape_mismatch, "is f64[6,2], but the answer will be f32[6,2]");
+  expect({at::Tensor{}}, errc::invalid_argument, "is not a contiguous tensor on the CPU");
+  expect({at::empty({2, 6}).t()}, errc::invalid_argument, "is not a contiguous tensor on the CPU");
+  expect({at::empty({6, 2}).requires_grad_()}, errc::invalid_argument, "requires gradients");
+  expect({inputs.leaves[0].toTensor()}, errc::invalid_argument, "shares memory with an input");
+}
+
+TEST_CASE("tensors for the answer along another dimension may have any size there, and two must not share memory") {
+  const auto two = trace(test_modules::scripted("def forward(self, x):\n  return x + 1, x * 2\n"), {at::zeros({4, 2})},
+                         {auto_cast::none, false});
+  const auto columns = deployment_of(two, 1, {0, 1}, 1);
+  const checked_inputs inputs{{at::zeros({4, 6})}, 6};
+  auto code = [&](std::vector<at::Tensor> outputs) {
+    auto result = check_outputs(*columns, inputs, outputs);
+    return result ? errc::ok : result.error().code;
+  };
+  EXPECT(code({at::empty({4, 6}), at::empty({4, 7})}) == errc::ok);  // known when the answer is there
+  EXPECT(code({at::empty({5, 6}), at::empty({4, 6})}) == errc::shape_mismatch);
+  const auto both = at::empty({8, 6});
+  EXPECT(code({both.narrow(0, 0, 4), both.narrow(0, 4, 4)}) == errc::ok);
+  EXPECT(code({both.narrow(0, 0, 4), both.narrow(0, 3, 4)}) == errc::invalid_argument);
+}
+
+TEST_CASE("a sink that throws harms nobody, and the gate's log is told of it") {
+  std::vector<std::string> said;
+  auto gate = std::make_shared<admission>(admission_limits{}, nullptr, [&said](auto s) { said.emplace_back(s); });
+  auto send = [&](gather::sink sink) {
+    auto r = request::admit(request::next_id(), deployment_of(plus_one_model(4), 1, {0}), {{numbered_rows(1)}, 1}, gate,
+                            std::move(sink));
+    (*r)->refuse({errc::cancelled, "x"});
+  };
+  send([](response&&) { throw std::runtime_error("mine"); });
+  send([](response&&) { throw 5; });
+  send([](response&&) {});
+  EXPECT(said == std::vector<std::string>{"the callback of a request threw: mine",
+                                          "the callback of a request threw something that is no exception type of the "
+                                          "standard"});
+  EXPECT(gate->unanswered() == 0);
 }
 
 TEST_CASE("numbers of requests are unique") { EXPECT(request::next_id() != request::next_id()); }
