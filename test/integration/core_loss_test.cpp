@@ -150,6 +150,32 @@ TEST_CASE("a core that keeps dying counts as lost until it is back: requests fai
   EXPECT(on.host->status().cores[0].restarts == 5);
 }
 
+TEST_CASE("a core that keeps dying counts as lost in the status while the other serves, and is tried again") {
+  std::atomic<bool> deadly{true};
+  frail_engine on{2, [&deadly](const auto& given) { return deadly && given.core == 0 ? fate::die : fate::run; }};
+  data_parallel parallel{*on.host, plus_one(2)};
+  const auto x = counted({40, 3});  // some of it goes to each core that is there
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  for (bool lost = false; !lost && std::chrono::steady_clock::now() < end;) {
+    EXPECT(same(answer(parallel, {x}), x + 1));
+    const auto s = on.host->status();
+    lost = s.cores[0].lost;
+    EXPECT((!lost || (!s.cores[0].up && s.cores[0].restarts >= 5)));
+    EXPECT(s.cores[1].up);
+    EXPECT_FALSE(s.cores[1].lost);
+  }
+  REQUIRE(std::chrono::steady_clock::now() < end);
+  EXPECT(same(answer(parallel, {x}), x + 1));
+  deadly = false;
+  for (bool back = false; !back && std::chrono::steady_clock::now() < end; back = on.host->status().cores[0].up) {
+  }
+  const auto c = on.host->status().cores[0];
+  EXPECT(c.up);
+  EXPECT_FALSE(c.lost);
+  EXPECT(same(answer(parallel, {x}), x + 1));
+  EXPECT(on.host->status().cores[1].restarts == 0);
+}
+
 TEST_CASE("a core that was given up while it computed writes nothing when its forward ends at last") {
   REQUIRE(wait_for_abandoned_lanes(std::chrono::minutes(1)));
   frail_engine on{2};

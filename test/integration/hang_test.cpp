@@ -17,6 +17,7 @@
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
+namespace modules = test_modules;
 
 namespace {
 
@@ -53,6 +54,7 @@ TEST_CASE("what a hung core held runs on another, and the stuck thread writes no
   REQUIRE(wait_for_abandoned_lanes(1min));
   impatient_engine on{2};
   data_parallel parallel{*on.host, gated(4)};
+  data_parallel beside_it{*on.host, compiled(modules::linear(), {at::ones({4, 4})})};
   forward_gate gate{1};
   // The answer goes into a tensor of the caller's, which the stuck thread must not touch any more.
   auto mine = at::zeros({4, 3});
@@ -64,11 +66,12 @@ TEST_CASE("what a hung core held runs on another, and the stuck thread writes no
   const auto result = future.get();
   EXPECT(same(mine, counted({4, 3}) + 1));
   EXPECT(contains(on.ears.wait_for_sentence("died"), "max_execution_time = 200 ms passed while it ran an execution"));
-  on.ears.wait_for_sentence("is back and serves its 1 model again");
+  on.ears.wait_for_sentence("is back and serves its 2 models again");
 
   auto s = on.host->status();
   EXPECT(s.abandoned_lanes == 1);
-  EXPECT(s.abandoned_bytes == 4 * 3 * sizeof(float));  // its inputs; the model has no weights
+  // Its inputs, and the weights of the models on it, of which one has none.
+  EXPECT(s.abandoned_bytes == (4 * 3 + 3 * 4 + 3) * sizeof(float));
   EXPECT(s.cores[0].restarts + s.cores[1].restarts == 1);
   mine.fill_(7);
   gate.open();

@@ -4,6 +4,9 @@
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
 
+#include <ganglion/model_io/replica.hpp>
+
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -19,12 +22,22 @@ compiled_model same_sizes() {
   return compiled(modules::scripted("def forward(self, x):\n    return x + 2\n"), {at::ones({4, 3})});
 }
 
-/// Waits until a status is as wanted, a minute at most.
+/// Waits until something holds, a minute at most.
 template <class Wanted>
-bool soon(engine& host, Wanted wanted) {
+bool soon(Wanted wanted) {
   for (const auto end = std::chrono::steady_clock::now() + 1min; std::chrono::steady_clock::now() < end;)
-    if (wanted(host.status())) return true;
+    if (wanted()) return true;
   return false;
+}
+
+/// The memory of the weights that a model's replicas share; whoever holds this keeps none of it alive.
+std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> weights_of(const compiled_model& model) {
+  const auto shared = model.make_replica().weight_storages();
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> result;
+  for (const auto& weight : model.source().parameters())
+    if (std::find(shared.begin(), shared.end(), weight.storage().data()) != shared.end())
+      result.push_back(weight.storage().getWeakStorageImpl());
+  return result;
 }
 
 }  // namespace
@@ -83,13 +96,39 @@ TEST_CASE("what was accepted before is answered by the old model, which the core
   EXPECT(parallel.id() != old_id);
   EXPECT(same(answer(parallel, {x}), x + 2));
   EXPECT(same(old.get().toTensor(), x + 1));
-  EXPECT(soon(host, [](const status& s) { return s.cores[0].models == 1; }));
+  EXPECT(soon([&] { return host.status().cores[0].models == 1; }));
   const auto s = host.status();
   REQUIRE(s.models.size() == 1);
   EXPECT(s.models[0].id == parallel.id());
   EXPECT(s.models[0].rows == 60);  // of both
   EXPECT(s.models[0].queued_rows == 0);
   EXPECT(s.models[0].outcomes[0] == 2);
+}
+
+TEST_CASE("the memory of a model that was replaced returns when what was accepted for it has run") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  const auto linear = [](std::int64_t from) {
+    auto module = modules::linear(256, 256);
+    module.attr("bias").toTensor().fill_(from);
+    return compiled(module, {at::ones({4, 256})});
+  };
+  std::optional<compiled_model> model = linear(1);
+  const auto old = weights_of(*model);
+  const auto bytes = model->weight_bytes();
+  REQUIRE(old.size() == 2);  // weight and bias
+  data_parallel parallel{host, *model};
+  model.reset();
+  const auto x = at::rand({23, 256});
+  const auto y = answer(parallel, {x});
+  EXPECT(std::ranges::none_of(old, [](const auto& weight) { return weight.expired(); }));
+  auto accepted = parallel.submit({x});
+  parallel.replace(linear(2));
+  EXPECT(same(answer(parallel, {x}), y + 1));
+  REQUIRE(ready(accepted));
+  EXPECT(same(accepted.get().toTensor(), y));
+  EXPECT(soon([&] { return std::ranges::all_of(old, [](const auto& weight) { return weight.expired(); }); }));
+  for (const auto& c : host.status().cores) EXPECT(c.model_bytes == bytes);
 }
 
 TEST_CASE("a model that cannot serve in the place of another is refused, and the old one goes on") {
