@@ -153,6 +153,23 @@ class Bench(Command):
         self.refused("io_failed", "bench", model("linear"), "--trace-out", at("missing/run.json"), text="missing")
         self.refused("invalid_argument", "bench", model("linear"), "--trace-out", model("linear"), text="linear.pt")
 
+    def test_the_picture_is_drawn_from_the_events_of_the_timeline(self):
+        self.bench("linear", "--batch", "22", "--timeline", at("both.svg"), "--trace-out", at("both.json"))
+        events = json.loads((folder / "both.json").read_text())
+        told = []
+        for execution, compute, gather in zip(events, events[1:], events[2:]):
+            if execution.get("cat") == "execution":
+                self.assertEqual((compute["name"], gather["name"]), ("compute", "gather"))
+                args = execution["args"]
+                told.append((args["rows"], args["padding_rows"], args["waited_us"], compute["dur"], gather["dur"]))
+        drawn = re.findall(r"<title>(\d+) rows(?: and (\d+) of padding)?, waited (\S+) ms, computed (\S+) ms, "
+                           r"gathered (\S+) ms</title>", (folder / "both.svg").read_text())
+        self.assertGreater(len(drawn), 20)
+        for rows, padding, *times in drawn:
+            bar = (int(rows), int(padding or 0), *(1000 * float(time) for time in times))
+            self.assertTrue(any(bar[:2] == one[:2] and all(abs(a - b) < 1 for a, b in zip(bar[2:], one[2:]))
+                                for one in told), bar)
+
     def test_watch_shows_each_core_and_model_on_a_terminal(self):
         terminal, stderr = pty.openpty()
         process = subprocess.Popen([GANGLION, "bench", model("linear"), "--seconds", "30", "--watch"],
