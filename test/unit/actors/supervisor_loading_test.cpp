@@ -21,7 +21,11 @@ struct loading_fixture : supervisor_fixture {
     target = make_deployment(wish(), 2).value();
     send(plus_one_model(4));
   }
-  ~loading_fixture() { coordinator = nullptr; }
+  /// What is under way is answered by the engine's end, into what is here.
+  ~loading_fixture() {
+    coordinator = nullptr;
+    system.end(std::exchange(subject, nullptr));
+  }
 
   void send(const compiled_model& model) {
     auto m = wish(model);
