@@ -1,6 +1,6 @@
 // Requests of random sizes, priorities, tenants, deadlines and cancellations, while the model throws, cores die and
-// forwards hang. Every request must be answered exactly once, by the right rows or by an error that it can have; in the
-// end nothing waits, and no thread and no memory is left.
+// forwards hang. Every request must be answered exactly once, by the right rows or by an error that it can have, and
+// most of them well; in the end nothing waits, and no thread and no memory is left.
 #include "outcomes.hpp"
 #include "process.hpp"
 
@@ -27,6 +27,12 @@ constexpr std::int64_t compiled_rows = 8;
 constexpr std::int64_t features = 4;
 constexpr std::size_t burst = 200;
 
+std::uint64_t restarts_of(const engine& host) {
+  std::uint64_t sum = 0;
+  for (const auto& c : host.status().cores) sum += c.restarts;
+  return sum;
+}
+
 struct settings {
   std::size_t requests = 100'000;
   std::uint32_t seed = 1;
@@ -34,8 +40,8 @@ struct settings {
   std::size_t rate = 2'000;  ///< requests a second
 };
 
-/// Now and then lets a core die at its next execution, or a forward hang until it is left behind and for some time
-/// more.
+/// Now and then lets a core die at its next execution, or a forward hang until its core was started again and for some
+/// time more: in pairs of which one is that and the other this, so that a run of some length has both.
 class saboteur {
  public:
   explicit saboteur(std::uint32_t seed) : random_(seed) {}
@@ -43,12 +49,12 @@ class saboteur {
 
   lane_factory lanes() {
     return lane_faults{[this](const auto&) {
-             if (!kill_next_.exchange(false)) return lane_faults::fate::run;
-             ++deaths_;
-             return lane_faults::fate::die;
+             return kill_next_.exchange(false) ? lane_faults::fate::die : lane_faults::fate::run;
            }}.factory();
   }
-  void start() { thread_ = std::thread{[this] { run(); }}; }
+  void start(const engine& host) {
+    thread_ = std::thread{[this, &host] { run(host); }};
+  }
   void stop() {
     stop_ = true;
     if (thread_.joinable()) thread_.join();
@@ -57,20 +63,35 @@ class saboteur {
   std::size_t hangs() const { return hangs_; }
 
  private:
-  void run() {
+  void run(const engine& host) {
     while (!stop_) {
-      sleep(random_() % 1'000);
-      if (random_() % 2 == 0)
-        kill_next_ = true;
-      else
-        hang();
+      const bool kills_first = random_() % 2 == 0;
+      for (bool kills : {kills_first, !kills_first}) {
+        sleep(random_() % 1'000);
+        const auto before = restarts_of(host);
+        kills ? kill(host, before) : hang(host, before);
+      }
     }
   }
-  void hang() {
+  void kill(const engine& host, std::uint64_t restarts) {
+    kill_next_ = true;
+    while (kill_next_ && !stop_) sleep(1);
+    if (kill_next_.exchange(false)) return;  // nothing ran any more
+    ++deaths_;
+    wait_for_restart(host, restarts);
+  }
+  void hang(const engine& host, std::uint64_t restarts) {
     forward_gate gate{1};
-    for (int i = 0; i < 500 && !gate.stands(1); ++i) sleep(1);
-    if (gate.stands(1)) ++hangs_;
+    while (!gate.stands(1) && !stop_) sleep(1);
+    if (!gate.stands(1)) return;
+    ++hangs_;
+    wait_for_restart(host, restarts);
     sleep(random_() % 400);
+  }
+  static void wait_for_restart(const engine& host, std::uint64_t restarts) {
+    for (const auto end = std::chrono::steady_clock::now() + 1min;
+         restarts_of(host) == restarts && std::chrono::steady_clock::now() < end;)
+      sleep(1);
   }
   static void sleep(std::size_t milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
@@ -136,6 +157,16 @@ class client {
   std::deque<std::stop_source> stops_;
 };
 
+/// That a run was no idyll, and no ruin.
+void expect_enough(const settings& s, const saboteur& faults, const outcomes& all, problems& found) {
+  // A pair of faults takes about three seconds at most, in which it gets no more than 6,000 requests.
+  const auto least = s.requests / 10'000;
+  found.expect(faults.deaths() >= least && faults.hangs() >= least, "too few cores died or hung");
+  if (s.requests < 1'000) return;
+  all.expect_share(errc::ok, 0.85);
+  for (auto code : {errc::forward_failed, errc::deadline_exceeded, errc::cancelled}) all.expect_share(code, 0.001);
+}
+
 void run(const settings& s, problems& found) {
   outcomes all{s.requests, found};
   saboteur faults{s.seed};
@@ -147,7 +178,7 @@ void run(const settings& s, problems& found) {
     engine host{options_of(s, faults)};
     data_parallel parallel{host, trace(gated_plus_one(), {at::ones({compiled_rows, features})}, quickly)};
     client sender{parallel, all, s.seed};
-    faults.start();
+    faults.start(host);
     for (std::size_t i = 0; i < s.requests; ++i) {
       if (i % burst == 0) std::this_thread::sleep_until(begin + i * std::chrono::nanoseconds(1s) / s.rate);
       all.wait_for_less_than(2'000, i);
@@ -156,13 +187,14 @@ void run(const settings& s, problems& found) {
     all.wait_for_less_than(1, s.requests);
     faults.stop();
     found.expect(wait_for_abandoned_lanes(1min), "a thread that was let go has not ended");
+    restarts = restarts_of(host);
     const auto status = host.status();
-    for (const auto& c : status.cores) restarts += c.restarts;
     found.expect(status.queued_rows == 0 && status.queued_bytes == 0, "something waits in the end");
     found.expect(status.unanswered == 0, "something is unanswered in the end");
     found.expect(status.executions_in_flight == 0, "something runs in the end");
   }
-  found.expect(restarts >= faults.hangs(), "a core that hung was not started again");
+  found.expect(restarts >= faults.deaths() + faults.hangs(), "a core that died or hung was not started again");
+  expect_enough(s, faults, all, found);
   fmt::print("{}\n{} deaths, {} hangs, {} restarts in {:.1f} s\n", all.summary(), faults.deaths(), faults.hangs(),
              restarts, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
 }

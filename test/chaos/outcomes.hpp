@@ -53,6 +53,14 @@ class outcomes {
     }
   }
 
+  /// That at least this share of all requests, 0 to 1, ended like this.
+  void expect_share(errc code, double least) const {
+    const auto count = counts_[static_cast<std::size_t>(code)].load();
+    const auto share = static_cast<double>(count) / static_cast<double>(requests_.size());
+    found_.expect(share >= least, fmt::format("only {:.2f} % of the requests ended with {}, at least {:.2f} % should",
+                                              100 * share, to_string(code), 100 * least));
+  }
+
   std::string summary() const {
     std::string text;
     for (std::size_t code = 0; code < counts_.size(); ++code)
