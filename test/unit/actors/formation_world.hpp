@@ -93,8 +93,13 @@ class formation_world {
     std::int64_t first = 0;
     std::set<errc> may_fail_with;
     std::vector<int> begun;  // how often each row was put into a first execution
+    std::size_t together = 1;  // the rows of a chunk that joins nobody, whose rest is bound to a core
 
-    bool waits() const { return sent.got->all.empty() && std::ranges::find(begun, 0) != begun.end(); }
+    bool waits() const {
+      for (std::size_t row = 0; row < begun.size(); row += together)
+        if (begun[row] == 0) return sent.got->all.empty();
+      return false;
+    }
   };
 
   static constexpr std::size_t core_count = 3;
@@ -141,6 +146,7 @@ class formation_world {
     if (all_lost(id)) r.may_fail_with.insert(errc::core_lost);
     if (failed_.contains(id)) r.may_fail_with.insert(errc::forward_failed);
     r.sent.value->plan(dynamic, split);
+    if (!r.sent.value->joinable()) r.together = static_cast<std::size_t>(r.sent.value->chunks().chunk_rows());
     auto number = r.sent.value->id();
     auto value = std::move(r.sent.value);
     auto got = r.sent.got;
