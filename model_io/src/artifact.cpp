@@ -1,7 +1,8 @@
-#include <ganglion/model_io/model.hpp>
+#include <ganglion/model_io/interruptible.hpp>
 
 #include "archive.hpp"
 #include "cpu_type.hpp"
+#include "interruption.hpp"
 #include "manifest.hpp"
 #include "model_state.hpp"
 #include "signature_json.hpp"
@@ -101,7 +102,8 @@ bool tune_again(const std::string& subject, program_policy& policy, const load_o
 
 /// Builds the program of a traced module anew, as the manifest says it was made. Without one only the cast is known.
 compiled_model rebuilt(const std::string& subject, jit::Module module,
-                       const std::optional<std::string>& manifest_text, const load_options& options = {}) {
+                       const std::optional<std::string>& manifest_text, const load_options& options = {},
+                       std::stop_token stop = {}) {
   const auto text = module.attr(signature_attribute).toStringRef();
   auto signatures = read_signatures(subject, module, text);
   manifest made;
@@ -124,7 +126,7 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
   made.programs.resize(signatures.size());
   auto& policy = made.policy;
   const auto retune = tune_again(subject, policy, options, made.warnings);
-  program_builder builder{module, policy.cast};
+  program_builder builder{module, policy.cast, std::move(stop)};
   std::vector<compiled_program> programs;
   for (std::size_t i = 0; i < signatures.size(); ++i) {
     const program_request request{builder, signatures[i], {}, {options.threads, policy.max_deviation, {}}};
@@ -174,7 +176,9 @@ compiled_model load(const fs::path& path, load_options options) {
   }
 }
 
-compiled_model restore(const jit::Module& given) {
+compiled_model restore(const jit::Module& module) { return restore(module, {}); }
+
+compiled_model restore(const jit::Module& given, std::stop_token stop) {
   const c10::InferenceMode off{false};
   const std::string subject = "the module";
   auto module = given;
@@ -182,7 +186,9 @@ compiled_model restore(const jit::Module& given) {
   try {
     module.eval();
     const auto manifest_text = manifest_in(module);
-    return rebuilt(subject, std::move(module), manifest_text);
+    return rebuilt(subject, std::move(module), manifest_text, {}, std::move(stop));
+  } catch (const interrupted&) {
+    throw error{errc::cancelled, "the loading of the model was cancelled"};
   } catch (const error&) {
     throw;
   } catch (const std::exception& e) {

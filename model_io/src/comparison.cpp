@@ -1,5 +1,6 @@
 #include "comparison.hpp"
 
+#include "interruption.hpp"
 #include "rows.hpp"
 
 #include <ganglion/model_io/value_tree.hpp>
@@ -89,7 +90,8 @@ class comparer {
 }  // namespace
 
 references::references(const torch::jit::Module& source, const signature& sig,
-                       std::vector<std::vector<c10::IValue>> given) {
+                       std::vector<std::vector<c10::IValue>> given, std::stop_token stop)
+    : stop_(std::move(stop)) {
   const auto count = given.size();
   auto inputs = std::move(given);
   inputs.push_back(made_leaves(sig, 11));
@@ -98,6 +100,7 @@ references::references(const torch::jit::Module& source, const signature& sig,
                                      [](std::size_t, const at::Tensor& t) { return at::roll(t, 1, 0); }));
   inputs.push_back(made_leaves(sig, 12, 0.1));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    go_on(stop_);
     try {
       auto answer = run_source(source, sig, inputs[i]);
       all_.push_back({std::move(inputs[i]), std::move(answer), i < count});
@@ -115,6 +118,7 @@ std::string references::why_not(execution& run, auto_cast cast, double max_relat
   totals sums;
   for (int round = 0; round < rounds; ++round)
     for (const auto& [leaves, answer, is_given] : all_) {
+      go_on(stop_);
       const bool counts = is_given && round + 1 == rounds;
       if (auto reason = all.compare_answers(answer, run.run(leaves), counts ? &sums : nullptr); !reason.empty())
         return reason;

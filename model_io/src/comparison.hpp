@@ -5,6 +5,7 @@
 #include <ganglion/model_io/model.hpp>
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,10 @@ struct difference_report {
 class references {
  public:
   /// `given`: the example's leaves and further ones, before those that are made: the example's range once more with its
-  /// rows in other places and larger, and at a tenth. Values that the module refuses are left out.
-  references(const torch::jit::Module& source, const signature& sig, std::vector<std::vector<c10::IValue>> given);
+  /// rows in other places and larger, and at a tenth. Values that the module refuses are left out. `stop` ends this and
+  /// the comparing, see `interrupted`.
+  references(const torch::jit::Module& source, const signature& sig, std::vector<std::vector<c10::IValue>> given,
+             std::stop_token stop);
 
   bool empty() const { return all_.empty(); }
   /// Leaves that the module takes. Precondition: not empty.
@@ -43,6 +46,7 @@ class references {
     bool is_given = false;
   };
   std::vector<one> all_;
+  std::stop_token stop_;
 };
 
 }  // namespace ganglion

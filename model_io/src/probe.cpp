@@ -1,6 +1,7 @@
 #include "probe.hpp"
 
 #include "execution.hpp"
+#include "interruption.hpp"
 #include "rows.hpp"
 
 #include <ganglion/model_io/replica.hpp>
@@ -56,9 +57,10 @@ std::set<std::int64_t> rows_to_try(std::int64_t batch) {
 
 class probe {
  public:
-  probe(const torch::jit::Module& source, const signature& sig)
+  probe(const torch::jit::Module& source, const signature& sig, const std::stop_token& stop)
       : source_(source),
         sig_(sig),
+        stop_(stop),
         batch_(batch_of(sig)),
         base_(made_leaves(sig, base_seed)),
         expected_(outputs(base_)) {
@@ -74,6 +76,7 @@ class probe {
 
  private:
   std::vector<at::Tensor> outputs(const std::vector<c10::IValue>& leaves) const {
+    go_on(stop_);
     std::vector<at::Tensor> tensors;
     for (auto& leaf : leaves_of(run_source(source_, sig_, leaves)))
       if (leaf.value.isTensor()) tensors.push_back(leaf.value.toTensor());
@@ -138,6 +141,7 @@ class probe {
 
   const torch::jit::Module& source_;
   const signature& sig_;
+  const std::stop_token& stop_;
   std::int64_t batch_;
   std::vector<c10::IValue> base_;
   std::vector<at::Tensor> expected_;
@@ -146,11 +150,11 @@ class probe {
 
 }  // namespace
 
-std::string probe_rows(const torch::jit::Module& source, const signature& sig) {
+std::string probe_rows(const torch::jit::Module& source, const signature& sig, const std::stop_token& stop) {
   if (auto reason = sizes_disagree(sig); !reason.empty()) return reason;
   if (batch_of(sig) == 1) return {};
   try {
-    return probe{source, sig}.run();
+    return probe{source, sig, stop}.run();
   } catch (const std::exception& e) {
     return fmt::format("the model failed on rows that were made to probe it: {}", brief_message(e));
   }

@@ -2,6 +2,7 @@
 
 #include "comparison.hpp"
 #include "execution.hpp"
+#include "interruption.hpp"
 #include "quiet.hpp"
 
 #include <ganglion/model_io/replica.hpp>
@@ -37,10 +38,11 @@ struct trial {
 };
 
 references references_of(const program_request& request) {
-  return {request.builder.source(), request.sig, request.given};
+  return {request.builder.source(), request.sig, request.given, request.builder.stop()};
 }
 
 trial tried(const program_request& request, const references& wanted, std::string_view kind) {
+  go_on(request.builder.stop());
   const quiet guard;
   trial result;
   result.recipe = recipe_of(kind, request.builder.cast());
@@ -65,7 +67,7 @@ trial tried(const program_request& request, const references& wanted, std::strin
 
 /// The best of several runs of each program that is right, in turns, so that what else the machine does meets
 /// all alike. Short runs are repeated until there is something to measure.
-void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves) {
+void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves, const std::stop_token& stop) {
   using clock = std::chrono::steady_clock;
   constexpr int least_rounds = 5, most_rounds = 200;
   constexpr auto enough = std::chrono::milliseconds(100);
@@ -73,6 +75,7 @@ void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves)
   for (int i = 0; i < most_rounds && (i < least_rounds || clock::now() - begin < enough); ++i)
     for (auto& candidate : trials) {
       if (!candidate.rejected.empty()) continue;
+      go_on(stop);
       const auto started = clock::now();
       candidate.run->run(leaves);
       candidate.seconds =
@@ -138,7 +141,7 @@ expected<program> first_right(const program_request& request, const references& 
 expected<program> fastest_right(const program_request& request, const references& wanted) {
   std::vector<trial> trials;
   for (const auto kind : tuned_programs()) trials.push_back(tried(request, wanted, kind));
-  measure(trials, wanted.leaves());
+  measure(trials, wanted.leaves(), request.builder.stop());
 
   std::vector<std::string> reasons;
   json::object measurements;

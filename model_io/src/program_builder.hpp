@@ -7,6 +7,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <map>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,10 +25,13 @@ std::string_view kind_of(std::string_view recipe);
 /// Makes the modules that programs run, so that the programs of a model share its weights. One thread at a time.
 class program_builder {
  public:
-  program_builder(torch::jit::Module source, auto_cast cast) : source_(std::move(source)), cast_(cast) {}
+  /// `stop` ends the work with the programs, see `interrupted`.
+  program_builder(torch::jit::Module source, auto_cast cast, std::stop_token stop = {})
+      : source_(std::move(source)), cast_(cast), stop_(std::move(stop)) {}
 
   const torch::jit::Module& source() const { return source_; }
   auto_cast cast() const { return cast_; }
+  const std::stop_token& stop() const { return stop_; }
   /// The module of a kind for an exact shape:
   /// - `as_is`: the source, its weights cast;
   /// - `frozen`: with its weights as constants of the graph, and what depends on them alone computed;
@@ -43,6 +47,7 @@ class program_builder {
 
   torch::jit::Module source_;
   auto_cast cast_;
+  std::stop_token stop_;
   weights_by_tensor weights_;
   /// Those that do for every shape.
   std::map<std::string, torch::jit::Module, std::less<>> made_;

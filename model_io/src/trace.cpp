@@ -1,8 +1,9 @@
-#include <ganglion/model_io/model.hpp>
+#include <ganglion/model_io/interruptible.hpp>
 
 #include "cpu_type.hpp"
 #include "execution.hpp"
 #include "graph_check.hpp"
+#include "interruption.hpp"
 #include "model_state.hpp"
 #include "placeholders.hpp"
 #include "probe.hpp"
@@ -207,6 +208,7 @@ void add_calibration(const signature& sig, const std::vector<c10::IValue>& argum
 /// Compiles the source for one example more.
 void add_program(program_builder& builder, std::vector<compiled_program>& programs,
                  const std::vector<c10::IValue>& given, const trace_options& options) {
+  go_on(builder.stop());
   const auto& source = builder.source();
   signature sig;
   sig.argument_names = argument_names(source.get_method("forward").function().getSchema(), given.size());
@@ -222,7 +224,7 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
   check_outputs(result);
   sig.result = with_placeholders(result);
   name_tensors(sig);
-  sig.not_eligible = probe_rows(source, sig);
+  sig.not_eligible = probe_rows(source, sig, builder.stop());
   for (const auto& other : programs)
     if (auto fits = check_beside(other.signature, sig); !fits) throw error{fits.error()};
   program_request request{builder, sig, {leaves}, {options.threads, options.max_deviation, options.excluded}};
@@ -232,14 +234,14 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
 }
 
 compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>& given,
-                      const trace_options& options) {
+                      const trace_options& options, std::stop_token stop) {
   check_options(options);
   if (!module.find_method("forward"))
     throw error{errc::unsupported_model, "the module has no method forward"};
   std::vector<std::string> warnings;
   if (module.hasattr("training") && module.is_training())
     warnings.push_back("the module was in training mode; it was traced in eval mode");
-  program_builder builder{own_copy(module), options.auto_cast};
+  program_builder builder{own_copy(module), options.auto_cast, std::move(stop)};
   std::vector<compiled_program> programs;
   add_program(builder, programs, given, options);
   for (const auto& example : options.more_examples) add_program(builder, programs, example, options);
@@ -251,13 +253,19 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
 
 }  // namespace
 
-compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs,
-                     trace_options options) {
+compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs, trace_options options) {
+  return trace(module, std::move(example_inputs), std::move(options), {});
+}
+
+compiled_model trace(const jit::Module& module, std::vector<c10::IValue> example_inputs, trace_options options,
+                     std::stop_token stop) {
   // Weights read in a caller's inference mode would be inference tensors, without the version counters asked
   // above.
   const c10::InferenceMode off{false};
   try {
-    return traced(module, example_inputs, options);
+    return traced(module, example_inputs, options, std::move(stop));
+  } catch (const interrupted&) {
+    throw error{errc::cancelled, "the trace was cancelled"};
   } catch (const error&) {
     throw;
   } catch (const std::exception& e) {
