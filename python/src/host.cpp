@@ -1,9 +1,9 @@
 #include "host.hpp"
 
 #include "lifetime.hpp"
+#include "options_reader.hpp"
 
 #include <pthread.h>
-#include <pybind11/pybind11.h>
 
 #include <atomic>
 #include <mutex>
@@ -49,6 +49,7 @@ log_box& box() {
 }
 
 std::mutex making;
+engine_options wanted;
 std::atomic<engine*> made{nullptr};
 
 }  // namespace
@@ -59,12 +60,37 @@ engine& host() {
   const without_gil others_run;
   const std::lock_guard lock(making);
   if (!made.load()) {
-    engine_options options;
+    auto options = wanted;
     options.log = [](log_level level, std::string_view sentence) { box().put(level, sentence); };
     made.store(new engine(std::move(options)), std::memory_order_release);
     engine_was_made();
   }
   return *made.load();
+}
+
+void configure(const py::dict& given) {
+  require_usable();
+  engine_options options;
+  const options_reader reader(given);
+  reader.read("host_cores", options.host_cores);
+  reader.read("threads_per_core", options.threads_per_core);
+  reader.read("pin", options.pin);
+  reader.read("cpus", options.cpus);
+  reader.read("core_memory_bytes", options.core_memory_bytes);
+  reader.read("max_queued_rows", options.max_queued_rows);
+  reader.read("max_queued_bytes", options.max_queued_bytes);
+  reader.read_seconds("max_queue_time", options.max_queue_time);
+  reader.read_seconds("max_execution_time", options.max_execution_time);
+  reader.read_seconds("max_load_step_time", options.max_load_step_time);
+  std::string trace_out;
+  reader.read("trace_out", trace_out);
+  options.trace_out = trace_out;
+  const without_gil others_run;
+  const std::lock_guard lock(making);
+  if (made.load())
+    throw error(errc::invalid_argument,
+                "the engine is there already: configure it before the first DataParallel and the first status()");
+  wanted = std::move(options);
 }
 
 void watch_forks() {

@@ -2,11 +2,17 @@
 
 #include <ganglion/engine/engine.hpp>
 
+#include <pybind11/pybind11.h>
+
 namespace ganglion::python {
 
 /// The one engine of this process, made at the first use and never destroyed. It logs to Python: see
 /// `say_what_was_logged`. The caller holds the GIL, which others may have while the engine is made.
 engine& host();
+
+/// How it is to be made: a dict with names of `engine_options`, durations as seconds. Throws `error`, with
+/// `invalid_argument` where it was made already.
+void configure(const pybind11::dict& given);
 
 /// The engine where it was made already, else null.
 engine* made_host() noexcept;

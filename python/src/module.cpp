@@ -30,5 +30,6 @@ PYBIND11_MODULE(_engine, m) {
   bind_models(m);
   bind_parallel(m);
   bind_status(m);
+  m.def("configure", &configure, py::arg("options"));
   m.def("end", &end);
 }

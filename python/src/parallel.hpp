@@ -13,14 +13,20 @@ namespace ganglion::python {
 /// A data_parallel as Python holds it: calls may be running while it is closed or collected.
 class parallel {
  public:
-  parallel(compiled_model model, const pybind11::object& device_ids, std::int64_t dim, bool dynamic_batching,
-           std::optional<std::int64_t> num_workers, std::optional<std::int64_t> split_size);
+  /// Begins to load. See `parallel_options_from`.
+  parallel(compiled_model model, const pybind11::dict& options);
   ~parallel();
+
+  /// Throws why it could not be loaded. Ctrl-C ends the wait.
+  void wait_until_ready() const;
 
   /// Runs forward(*arguments) and waits, other Python threads running. Ctrl-C ends the wait and cancels the request.
   pybind11::object call(const pybind11::tuple& arguments);
   /// Does not wait: `future` is told the answer or the exception, see `completions`.
   request_handle submit(const pybind11::tuple& arguments, pybind11::object future, const request_wish& wish);
+
+  /// Puts another model in the place of this one, and waits until it serves. Ctrl-C ends the wait and nothing else.
+  void replace(compiled_model model);
 
   void disable_dynamic_batching();
   bool dynamic_batching() const { return held()->dynamic_batching(); }

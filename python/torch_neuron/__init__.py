@@ -16,9 +16,19 @@ host that has as many.
 import atexit as _atexit
 import sys as _sys
 
-import torch as _torch
+try:
+    import torch as _torch
 
-from . import _engine
+    from . import _engine
+except (ImportError, OSError) as _problem:
+    from . import doctor as _doctor
+
+    _doctor.run_if_called()  # python3 -m torch_neuron.doctor begins here: its answer is more than an exception's
+    raise ImportError(_doctor.explanation(_problem)) from _problem
+
+from ._analysis import analyze_model
+from ._configuration import configure
+from ._options import Optimization
 from ._parallel import DataParallel, RequestFuture
 from ._status import CoreStatus, ModelStatus, Status, status_from as _status_from
 from ._trace import NeuronModule, trace
@@ -47,8 +57,11 @@ __all__ = [
     "NeuronTypeError",
     "NeuronValueError",
     "NeuronWarning",
+    "Optimization",
     "RequestFuture",
     "Status",
+    "analyze_model",
+    "configure",
     "status",
     "trace",
 ]

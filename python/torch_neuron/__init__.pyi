@@ -1,6 +1,8 @@
 import concurrent.futures
 import dataclasses
-from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Union
+import enum
+import os
+from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -13,10 +15,36 @@ from .errors import NeuronTypeError as NeuronTypeError
 from .errors import NeuronValueError as NeuronValueError
 
 __version__: str
+__all__ = [
+    "CoreStatus",
+    "DataParallel",
+    "ModelStatus",
+    "NeuronCancelledError",
+    "NeuronError",
+    "NeuronModule",
+    "NeuronOSError",
+    "NeuronRuntimeError",
+    "NeuronTimeoutError",
+    "NeuronTypeError",
+    "NeuronValueError",
+    "NeuronWarning",
+    "Optimization",
+    "RequestFuture",
+    "Status",
+    "analyze_model",
+    "configure",
+    "status",
+    "trace",
+]
 _DeviceId = Union[int, str]
 
 class NeuronWarning(UserWarning): ...
-class NeuronModule(torch.jit.RecursiveScriptModule): ...
+
+class Optimization(enum.Enum):
+    FLOAT32_TO_FLOAT16 = "float32_to_float16"
+
+class NeuronModule(torch.jit.RecursiveScriptModule):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class RequestFuture(concurrent.futures.Future[Any]):
     def __init__(self) -> None: ...
@@ -66,20 +94,38 @@ class Status:
     abandoned_bytes: int
 
 def status() -> Status: ...
+def configure(
+    *,
+    host_cores: Optional[int] = ...,
+    threads_per_core: Optional[int] = ...,
+    pin: bool = ...,
+    cpus: Optional[Sequence[int]] = ...,
+    core_memory_bytes: Optional[int] = ...,
+    max_queued_rows: Optional[int] = ...,
+    max_queued_bytes: Optional[int] = ...,
+    max_queue_time: Optional[float] = ...,
+    max_execution_time: Optional[float] = ...,
+    max_load_step_time: Optional[float] = ...,
+    trace_out: Union[str, "os.PathLike[str]", None] = ...,
+) -> None: ...
 def trace(
     func: Union[torch.nn.Module, Callable[..., Any]],
     example_inputs: Any,
     *,
     example_kwarg_inputs: Optional[Dict[str, Any]] = ...,
+    more_examples: Optional[Iterable[Any]] = ...,
     auto_cast: Literal["none", "bf16"] = ...,
     tune: bool = ...,
-    compiler_workdir: Any = ...,
-    compiler_args: Any = ...,
-    compiler_timeout: Any = ...,
-    dynamic_batch_size: Any = ...,
-    separate_weights: Any = ...,
-    verbose: Any = ...,
+    threads: int = ...,
+    max_deviation: Optional[float] = ...,
+    calibration: Optional[Iterable[Any]] = ...,
+    check_inputs: Optional[Iterable[Any]] = ...,
+    check_tolerance: Optional[float] = ...,
+    **compiler_options: Any,
 ) -> NeuronModule: ...
+def analyze_model(
+    func: Union[torch.nn.Module, Callable[..., Any]], example_inputs: Any, **compiler_options: Any
+) -> Dict[str, int]: ...
 
 class DataParallel(torch.nn.Module):
     module: torch.jit.ScriptModule
@@ -95,6 +141,10 @@ class DataParallel(torch.nn.Module):
         *,
         num_workers: Optional[int] = ...,
         split_size: Optional[int] = ...,
+        max_queue_delay: float = ...,
+        ageing: Optional[float] = ...,
+        deterministic: bool = ...,
+        pad_values: Union[float, Sequence[float], None] = ...,
     ) -> None: ...
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any: ...
     def forward(self, *inputs: Any, **kwargs: Any) -> Any: ...
@@ -122,6 +172,8 @@ class DataParallel(torch.nn.Module):
     @property
     def warnings(self) -> List[str]: ...
     def status(self) -> Status: ...
+    def replace(self, model: torch.jit.ScriptModule) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> "DataParallel": ...
     def __exit__(self, *exception: Any) -> None: ...
+    def extra_repr(self) -> str: ...

@@ -3,15 +3,16 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import operator
 import threading
 
 import torch
 
 from . import _engine
+from ._arguments import bind
+from ._checks import integer, number, numbers, text
 from ._status import status_from
 from ._structure import Structure
-from ._trace import bind, compiled_of
+from ._trace import compiled_of
 from .errors import _make
 
 
@@ -65,6 +66,14 @@ class DataParallel(torch.nn.Module):
             where it is possible.
         num_workers: a cap on the executions in flight over all cores. None: as many as the cores take.
         split_size: rows of a chunk. None: the compiled batch.
+        max_queue_delay: seconds that a batch which is not full may wait for rows of other calls, counted from its
+            oldest row. 0: what waits when a core becomes free goes together, and no core waits for more.
+        ageing: seconds after which a request that waits rises by one priority. 0: never. None: 1.
+        deterministic: whether rows of the same sizes always run on the same program, so that the bits of an answer do
+            not depend on what else is there.
+        pad_values: for a model with ``more_examples`` of several lengths: what shorter inputs are filled up with, a
+            number, or a list with one for each tensor input; answers are trimmed again. None: inputs must be exactly
+            as long as a program's.
 
     With *dynamic batching*, which is on where ``dim`` is 0 and the model's rows do not depend on each other,
     a call may have any number of rows. Without it, ``input.shape[dim] / len(device_ids)`` must be the
@@ -77,9 +86,10 @@ class DataParallel(torch.nn.Module):
     Raises:
         TypeError: ``model`` is not a traced model, or a value has the wrong type.
         ValueError: ``invalid_device_id``, ``dim_out_of_range``, ``shape_mismatch``, ``invalid_argument``.
-        RuntimeError: ``model_load_failed`` (a ScriptModule that was never traced), ``core_unavailable`` (a
-            fork, or another process has the core), ``core_memory_exceeded``, ``forward_failed``,
-            ``core_lost``.
+        RuntimeError: ``model_load_failed`` (a ScriptModule that was never traced), ``unsupported_model`` (one for a
+            NeuronCore Pipeline), ``core_unavailable`` (a fork, or another process has the core),
+            ``core_memory_exceeded``, ``forward_failed``, ``core_lost``.
+        KeyboardInterrupt: on Ctrl-C while the model is being loaded, which ends then.
 
     Example:
         >>> model_parallel = torch.neuron.DataParallel(model_neuron, device_ids=["nc:0", "nc:1"])
@@ -87,26 +97,41 @@ class DataParallel(torch.nn.Module):
     """
 
     def __init__(
-        self, model, device_ids=None, dim=0, set_dynamic_batching=None, *, num_workers=None, split_size=None
+        self,
+        model,
+        device_ids=None,
+        dim=0,
+        set_dynamic_batching=None,
+        *,
+        num_workers=None,
+        split_size=None,
+        max_queue_delay=0,
+        ageing=None,
+        deterministic=False,
+        pad_values=None,
     ):
+        """See the class."""
         super().__init__()
         compiled = compiled_of(model)
         self.module = model
+        structure = Structure.of(model)
+        options = {
+            "device_ids": device_ids,
+            "dim": integer("dim", dim),
+            "dynamic_batching": set_dynamic_batching is None or bool(set_dynamic_batching),
+            "num_workers": None if num_workers is None else integer("num_workers", num_workers),
+            "split_size": None if split_size is None else integer("split_size", split_size),
+            "max_queue_delay": number("max_queue_delay", max_queue_delay),
+            "ageing": None if ageing is None else number("ageing", ageing),
+            "deterministic": bool(deterministic),
+            "pad_values": numbers("pad_values", pad_values),
+        }
         self.__dict__.update(
-            dim=_integer("dim", dim),
-            _structure=Structure.of(model),
-            _names=compiled.argument_names,
-            _parallel=_engine.Parallel(
-                compiled,
-                device_ids,
-                _integer("dim", dim),
-                set_dynamic_batching is None or bool(set_dynamic_batching),
-                None if num_workers is None else _integer("num_workers", num_workers),
-                None if split_size is None else _integer("split_size", split_size),
-            ),
+            dim=options["dim"],
+            _structure=structure,
+            _names=compiled.argument_names if structure is None else structure.names,
+            _parallel=_engine.Parallel(compiled, options),
         )
-        if self._structure is not None:
-            self.__dict__["_names"] = self._structure.names
         _engine.say_what_was_logged()
 
     # --- calls ----------------------------------------------------------------------------------------------
@@ -126,8 +151,8 @@ class DataParallel(torch.nn.Module):
             ValueError: ``shape_mismatch`` (not what the model was compiled for), ``batch_size_mismatch``
                 (without dynamic batching).
             RuntimeError: ``gather_mismatch``, ``forward_failed`` (the model's own error, with its rows and
-                core),
-                ``core_lost``, ``queue_full``, ``draining``.
+                core), ``core_lost``, ``core_unavailable`` (in a fork), ``core_memory_exceeded``, ``queue_full``,
+                ``draining``.
             KeyboardInterrupt: on Ctrl-C; the object can be used on.
         """
         if kwargs:
@@ -138,17 +163,21 @@ class DataParallel(torch.nn.Module):
         return structure.value_of(self._parallel.call(structure.tensors_of(inputs)))
 
     def submit(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
-        """The same without waiting.
+        """Runs the model on the inputs without waiting.
 
         Args:
             *inputs, **kwargs: as for a call.
             timeout: seconds after which the answer is of no more use; None: no limit.
             priority: ``"high"``, ``"normal"`` or ``"low"``: which of the requests that wait goes first.
-            tenant: whose request it is; tenants of one priority share the cores evenly.
+            tenant: whose request it is, a str; tenants of one priority share the cores evenly.
 
         Returns:
             A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would, and raises
             TimeoutError (``deadline_exceeded``) after the timeout. ``cancel()`` drops the rows that are not begun.
+
+        Raises:
+            TypeError, ValueError: for the timeout, the priority or the tenant, and for names that do not fit; the rest
+                comes through the future.
         """
         if kwargs:
             inputs = bind(self._names, inputs, kwargs)
@@ -157,15 +186,17 @@ class DataParallel(torch.nn.Module):
             inputs = structure.tensors_of(inputs)
         future = RequestFuture()
         future._restore = _as_it_is if structure is None else structure.value_of
+        seconds = None if timeout is None else number("timeout", timeout)
         future._request = self._parallel.submit(
-            inputs, future, None if timeout is None else float(timeout), priority, tenant
+            inputs, future, seconds, text("priority", priority), text("tenant", tenant)
         )
         return future
 
     async def async_forward(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
-        """The same on asyncio: ``output = await model_parallel.async_forward(x, timeout=0.5)``.
+        """Runs the model on asyncio: ``output = await model_parallel.async_forward(x, timeout=0.5)``.
 
-        A task that is cancelled while it waits cancels its request.
+        Takes what :meth:`submit` takes, returns and raises what a call does, and TimeoutError (``deadline_exceeded``)
+        after the timeout. A task that is cancelled while it waits cancels its request.
         """
         options = {"timeout": timeout, "priority": priority, "tenant": tenant}
         return await asyncio.wrap_future(self.submit(*inputs, **options, **kwargs))
@@ -191,7 +222,7 @@ class DataParallel(torch.nn.Module):
 
     @num_workers.setter
     def num_workers(self, n):
-        self._parallel.num_workers = _integer("num_workers", n)
+        self._parallel.num_workers = integer("num_workers", n)
 
     @property
     def split_size(self):
@@ -200,7 +231,7 @@ class DataParallel(torch.nn.Module):
 
     @split_size.setter
     def split_size(self, rows):
-        self._parallel.split_size = _integer("split_size", rows)
+        self._parallel.split_size = integer("split_size", rows)
         _engine.say_what_was_logged()
 
     # --- what it is -----------------------------------------------------------------------------------------
@@ -219,6 +250,32 @@ class DataParallel(torch.nn.Module):
         """The engine at this moment: a :class:`Status`, which counts what all models of this process do."""
         return status_from(_engine.status())
 
+    def replace(self, model):
+        """Puts another traced model in the place of this one, while calls come and run; returns when it serves.
+
+        Calls that came before are answered wholly by the old model, those that come after it by the new one, and none
+        is refused for it. The new one takes and returns what the old one does; it is loaded beside it on the same
+        cores. All settings stay. Where it cannot be loaded, the old model serves on. On asyncio:
+        ``await asyncio.to_thread(model_parallel.replace, model)``.
+
+        Raises:
+            TypeError: ``model`` is not a traced model.
+            ValueError: ``shape_mismatch`` (other inputs or outputs).
+            RuntimeError: ``unsupported_model`` (rows that depend on each other, where the old one's do not), and what
+                making a DataParallel raises.
+            KeyboardInterrupt: on Ctrl-C; the new model takes its place all the same, when it is loaded.
+        """
+        compiled = compiled_of(model)
+        structure = Structure.of(model)
+        if (structure and structure.to_json()) != (self._structure and self._structure.to_json()):
+            raise _make(
+                "shape_mismatch",
+                "the new model takes or returns other structures, or other values that are no tensors, than the old "
+                "one: make another DataParallel for it",
+            )
+        self._parallel.replace(compiled)
+        self.module = model
+
     def close(self):
         """Gives the cores back. What was accepted is still answered; later calls raise RuntimeError (``draining``)."""
         self._parallel.close()
@@ -230,6 +287,7 @@ class DataParallel(torch.nn.Module):
         self.close()
 
     def extra_repr(self):
+        """What ``print`` says of it."""
         if self._parallel.closed:
             return "closed"
         return f"device_ids={self.device_ids}, dim={self.dim}, dynamic_batching={self.dynamic_batching}"
@@ -244,12 +302,3 @@ class DataParallel(torch.nn.Module):
 
 def _as_it_is(value):
     return value
-
-
-def _integer(name, value):
-    if isinstance(value, bool):
-        raise _make("wrong_type", f"{name} is {value}: give an int")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise _make("wrong_type", f"{name} is a {type(value).__name__}: give an int") from None

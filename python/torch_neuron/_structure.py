@@ -6,8 +6,10 @@ described here stands around them.
 """
 
 import collections
+import dataclasses
 import functools
 import json
+import re
 import sys
 
 import torch
@@ -83,6 +85,25 @@ def describe(value, where):
     )
 
 
+def leaf_names(names, shapes):
+    """A name for each tensor in values of these shapes, no two alike: ``batch_a`` for ``batch["a"]``."""
+    found = {}
+
+    def walk(name, shape):
+        if shape["kind"] == "tensor":
+            name = re.sub(r"\W", "_", name)
+            while name in found:
+                name += "_"
+            found[name] = None
+        inner = shape.get("items", ())
+        for key, item in zip(shape.get("keys") or shape.get("fields") or range(len(inner)), inner):
+            walk(f"{name}_{key}", item)
+
+    for name, shape in zip(names, shapes):
+        walk(name, shape)
+    return list(found)
+
+
 def take_apart(shape, value, where, tensors):
     """Appends the tensors of a value that must have the shape. ValueError where it has another one."""
     kind = shape["kind"]
@@ -139,8 +160,11 @@ def put_together(shape, tensors):
         return known(*items)
     pairs = list(zip(shape["keys"], items))
     known = _class_named(shape["class"])
+    if known is None or not issubclass(known, dict):
+        return dict(pairs)
     try:
-        return known(pairs) if known and issubclass(known, dict) else dict(pairs)
+        # Classes that are dataclasses too, as those of transformers, take their entries by name.
+        return known(**dict(pairs)) if dataclasses.is_dataclass(known) else known(pairs)
     except TypeError:  # a class that is not made from pairs, such as defaultdict
         return dict(pairs)
 

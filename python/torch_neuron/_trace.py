@@ -1,13 +1,15 @@
 """torch.neuron.trace."""
 
-import contextlib
-import inspect
-import warnings
+import itertools
+import json
 
 import torch
 
-from . import _engine
-from ._structure import CONSTANTS, Structure, describe, is_plain, leaves, put_together
+from . import _engine, _options
+from ._arguments import bind
+from ._checks import natural, number
+from ._scripting import script_module
+from ._structure import Structure
 from ._warnings import say
 from .errors import _make
 
@@ -31,7 +33,14 @@ class NeuronModule(torch.jit.RecursiveScriptModule):
         return structure.value_of(super().__call__(*structure.tensors_of(args)))
 
     def _compiled(self):
-        return self.__dict__.get("_ganglion_compiled")
+        """The compiled model, while the weights are those that it was compiled with."""
+        compiled, weights = self.__dict__.get("_ganglion_compiled", (None, None))
+        if compiled is not None and weights != weights_of(self):
+            raise _make(
+                "model_load_failed",
+                "the weights of this traced model were changed since: change those of the model, and trace it again",
+            )
+        return compiled
 
 
 def trace(
@@ -39,72 +48,117 @@ def trace(
     example_inputs,
     *,
     example_kwarg_inputs=None,
+    more_examples=(),
     auto_cast="none",
     tune=True,
-    compiler_workdir=None,
-    compiler_args=None,
-    compiler_timeout=None,
-    dynamic_batch_size=None,
-    separate_weights=None,
-    verbose=None,
-    **unknown,
+    threads=1,
+    max_deviation=None,
+    calibration=(),
+    check_inputs=None,
+    check_tolerance=None,
+    **compiler_options,
 ):
     """Compiles a model for the exact shape of an example.
 
     Args:
-        func: an ``nn.Module``, a function of tensors, or a ScriptModule. It stays as it is; what is compiled
-            is a copy in eval mode.
+        func: an ``nn.Module``, a method of one, a function of tensors, or a ScriptModule. It stays as it is; what is
+            compiled is a copy in eval mode.
         example_inputs: a tensor, or a tuple with one value an argument: tensors, numbers, strings, None, and
             tuples, lists, dicts and namedtuples of such. Sizes and dtypes become those that the model takes;
             the size along dim 0 is the compiled batch, the rows of one execution. No dimension may be empty.
         example_kwarg_inputs: a dict of further arguments by name.
+        more_examples: a list of further examples, each like ``example_inputs`` with the values of
+            ``example_kwarg_inputs`` behind it. Each gets a program of its own in the same model, over the same
+            weights: of several batch sizes the cheapest runs, and of other sizes (lengths) the one that fits; see
+            ``DataParallel(pad_values=)``. No two examples may have the same sizes.
         auto_cast: ``"none"``, or ``"bf16"`` to compute in bfloat16 inside. Inputs and outputs keep the
             example's dtypes.
         tune: whether to time the possible programs (seconds) and keep the fastest; else the frozen module is
             taken.
-        compiler_workdir, compiler_args, compiler_timeout, dynamic_batch_size, separate_weights, verbose:
-            taken, for scripts that give them, and without effect here: there is no Neuron compiler.
-            ``compiler_args`` that are not empty are mentioned in a warning.
+        threads: the intra-op threads of the cores that will run it (``configure(threads_per_core=)``), with which
+            programs are timed.
+        max_deviation: with ``"bf16"``, how far a program's answers may be from the model's, as the norm of the
+            difference over the norm of the answer. None: 0.05.
+        calibration: a list of further inputs, each like ``example_inputs`` but with any number of rows, on which
+            programs are compared with the model.
+        check_inputs: a list of tuples of arguments on which what was traced is compared with ``func`` as well.
+        check_tolerance: how far the two may be apart, relative and absolute; None: 1e-4 (half precision: more).
+        compiler_options: what torch.neuron.trace and torch_neuronx.trace take beside these. Taken, since it is so here
+            anyway: ``fallback``, ``dynamic_batch_size``, ``separate_weights``, ``inline_weights_to_neff``,
+            ``cpu_backend``, ``strict``, ``check_trace``. Without effect, which a warning says: ``compiler_args``,
+            ``compiler_workdir``, ``compiler_timeout``, ``optimizations``, ``verbose``, ``skip_compiler``,
+            ``op_whitelist``, ``minimum_segment_size``, ``single_fusion_ratio_threshold``,
+            ``subgraph_builder_function``, ``subgraph_inputs_pruning``, ``debug_must_trace``,
+            ``allow_no_ops_on_neuron``, ``partitioner_config``, ``optimize``. ``input_output_aliases`` is refused. With
+            ``compiler_args=["--neuroncore-pipeline-cores", "4"]`` the model can be called, but DataParallel refuses
+            it, as torch.neuron's does.
 
     Returns:
         A :class:`NeuronModule`, which is a ScriptModule.
 
     A module that takes or returns what TorchScript has no type for (namedtuples, dicts of different things,
-    None) is traced with its tensors side by side: called from Python it takes and returns what it always did.
+    None), or that has arguments which can only be given by name, is traced with its tensors side by side: called from
+    Python it takes and returns what it always did.
     Values that are no tensors are kept live where the module can be scripted (``torch.jit.script``); else
     those of the example become a part of the model, and another value at a call is refused.
 
     Raises:
-        TypeError: ``func`` is no module or function, or the example holds what no model takes.
+        TypeError: ``func`` is no module or function, the example holds what no model takes, or an option is unknown.
         ValueError: ``shape_mismatch`` (the example does not fit forward), ``invalid_argument`` (no tensor in
-            it, or an empty one).
+            it, or an empty one; two examples of the same sizes).
         RuntimeError: ``unsupported_model`` (changes its own attributes, has training wired in, returns no
-            tensor),
-            ``forward_failed`` (fails on the example).
+            tensor, or its trace does not do for another example what it does), ``forward_failed`` (fails on the
+            example).
+        KeyboardInterrupt: on Ctrl-C, when the run of the model that is under way has ended.
 
     Example:
         >>> model_neuron = torch.neuron.trace(model, torch.rand([1, 3, 224, 224]))
     """
-    if unknown:
-        raise _make("wrong_type", f"trace() got the unknown argument {next(iter(unknown))!r}")
+    pipeline_cores = _options.read(compiler_options)
     if auto_cast not in ("none", "bf16"):
         raise _make("invalid_argument", f"auto_cast is {auto_cast!r}: give 'none' or 'bf16'")
-    if compiler_args:
-        say(True, f"compiler_args {compiler_args!r} have no effect here: there is no Neuron compiler; see auto_cast")
-    script, args, structure = script_module(func, example_inputs, example_kwarg_inputs or {})
+    lists = {"more_examples": more_examples, "calibration": calibration, "check_inputs": check_inputs}
+    for name, value in lists.items():
+        if isinstance(value, torch.Tensor):
+            raise _make("wrong_type", f"{name} is a Tensor: give a list of examples")
+    options = {
+        "bf16": auto_cast == "bf16",
+        "tune": bool(tune),
+        "threads": natural("threads", threads),
+        "max_deviation": None if max_deviation is None else number("max_deviation", max_deviation),
+    }
+    examples = [example_inputs, *(more_examples or ())]
+    script, arguments, options["calibration"], structure = script_module(
+        func, examples, example_kwarg_inputs or {}, check_inputs or (), check_tolerance, calibration or ()
+    )
     if structure is not None:
         script._c._register_attribute(Structure.ATTRIBUTE, torch._C.StringType.get(), structure.to_json())
-    compiled = _engine.compile(script._c, tuple(args), auto_cast == "bf16", bool(tune))
+    compiled = _engine.compile(script._c, list(map(tuple, arguments)), options)
     for sentence in compiled.warnings:
         say(True, sentence)
-    return wrapped(compiled)
+    return wrapped(compiled) if pipeline_cores == 1 else pipelined(compiled, pipeline_cores)
 
 
 def wrapped(compiled):
     """The NeuronModule of a compiled model."""
     module = torch.jit._recursive.wrap_cpp_module(compiled.module())
     module.__class__ = NeuronModule
-    module.__dict__["_ganglion_compiled"] = compiled
+    module.__dict__["_ganglion_compiled"] = compiled, weights_of(module)
+    return module
+
+
+def weights_of(module):
+    """Which tensors a module has, and how often each was written to."""
+    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
+    return [(name, t.data_ptr(), t.dtype, t._version) for name, t in tensors]
+
+
+def pipelined(compiled, cores):
+    """The same, declared as compiled for a NeuronCore Pipeline: it says so wherever it is loaded."""
+    module = wrapped(compiled)
+    del module.__dict__["_ganglion_compiled"]
+    signature = json.loads(getattr(module, SIGNATURE))
+    setattr(module, SIGNATURE, json.dumps({**signature, "pipeline_cores": cores}))
     return module
 
 
@@ -127,178 +181,3 @@ def compiled_of(model):
             "model_neuron = torch.neuron.trace(model, example_inputs)",
         )
     return _engine.restore(model._c)
-
-
-# --- from Python to TorchScript
-# --------------------------------------------------------------------------------------
-
-
-def script_module(func, example_inputs, kwargs):
-    """The ScriptModule to compile, its arguments, and the Structure where Python's differs from TorchScript's."""
-    args = example_tuple(example_inputs)
-    if isinstance(func, torch.jit.ScriptModule):
-        names = [a.name for a in func.forward.schema.arguments[1:]] if kwargs else []
-        return func, bind(names, args, kwargs), None
-    if isinstance(func, torch.nn.Module):
-        forward = func.forward
-    elif callable(func) and not inspect.isclass(func) and not isinstance(func, torch.jit.ScriptFunction):
-        forward, func = func, FunctionModule(func)
-    else:
-        raise _make(
-            "wrong_type",
-            f"trace() takes an nn.Module, a function or a ScriptModule, but a {type(func).__name__} was given",
-        )
-    with eval_mode(func):
-        return traced_module(func, forward, args, kwargs)
-
-
-def traced_module(module, forward, args, kwargs):
-    names, args = fill_in(forward, args, kwargs)
-    for name, value in zip(names, args):
-        describe(value, name)
-    if not all(map(is_plain, args)) and any(type(leaf) in CONSTANTS for leaf in leaves(args)):
-        script = scripted(module, args)
-        if script is not None:
-            return script, args, None
-    with torch.no_grad():
-        output = call(module, names, args)
-    inputs_plain, output_plain = all(map(is_plain, args)), is_plain(output)
-    if inputs_plain and output_plain:
-        return torch.jit.trace(module, tuple(args), strict=False, check_trace=False), args, None
-    for leaf in leaves(output):
-        if not isinstance(leaf, torch.Tensor):
-            say(True, f"the model returns {leaf!r}, which is no tensor: it becomes a constant of the compiled model")
-    structure = Structure(
-        list(names),
-        None if inputs_plain else [describe(value, name) for name, value in zip(names, args)],
-        None if output_plain else describe(output, "the output"),
-    )
-    tensors = structure.tensors_of(tuple(args))
-    flat = FlatModule(module, structure)
-    return torch.jit.trace(flat, tensors, strict=False, check_trace=False), tensors, structure
-
-
-def scripted(module, args):
-    """The module with its values that are no tensors kept live, where TorchScript can read its code."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            script = torch.jit.script(module)
-        script(*args)
-        return script
-    except Exception:  # whatever TorchScript's compiler does not know: the module is traced instead
-        return None
-
-
-def call(module, names, args):
-    try:
-        return module(*args)
-    except Exception as e:
-        raise _make("forward_failed", f"the module fails on the example: {type(e).__name__}: {e}") from e
-
-
-class FunctionModule(torch.nn.Module):
-    """A function of tensors as a module."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.forward = function
-        self.training = False
-
-
-class FlatModule(torch.nn.Module):
-    """A module that takes and returns its tensors side by side."""
-
-    def __init__(self, module, structure):
-        super().__init__()
-        self.module = module
-        self.training = False
-        self._structure = structure
-
-    def forward(self, *tensors):
-        shapes = self._structure.inputs
-        if shapes is not None:
-            rest = iter(tensors)
-            tensors = [put_together(shape, rest) for shape in shapes]
-        output = self.module(*tensors)
-        if self._structure.output is None:
-            return output
-        return tuple(leaf for leaf in leaves(output) if isinstance(leaf, torch.Tensor))
-
-
-@contextlib.contextmanager
-def eval_mode(module):
-    """The module in eval mode, and afterwards as it was."""
-    training = [m for m in module.modules() if m.training]
-    if training:
-        say(True, "the module was in training mode; it was traced in eval mode")
-    for m in training:
-        m.training = False
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
-
-
-# --- arguments
-# -------------------------------------------------------------------------------------------------------
-
-
-def example_tuple(example):
-    """As torch.jit.trace reads it: a tensor or a dict is one argument, a tuple or a list holds all of them."""
-    if isinstance(example, (torch.Tensor, dict)) or type(example) in CONSTANTS:
-        return (example,)
-    return tuple(example)
-
-
-def fill_in(forward, args, kwargs):
-    """Names and values of the arguments from the first to the last that is given, defaults between them included."""
-    try:
-        signature = inspect.signature(forward)
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as e:
-        raise _make("shape_mismatch", f"the example does not fit forward: {e}") from None
-    given = list(bound.arguments)
-    bound.apply_defaults()
-    names, values = [], []
-    for name, value in bound.arguments.items():
-        kind = signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            names += [f"{name}_{i}" for i in range(len(value))]
-            values += value
-        elif kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
-            if name in given and value:
-                raise _make(
-                    "shape_mismatch",
-                    f"{name} can only be given by name, and a compiled model takes its arguments in order: "
-                    "give forward a positional argument for it",
-                )
-        else:
-            names.append(name)
-            values.append(value)
-    variadic = [n for n in given if signature.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL]
-    if not variadic:
-        last = max((names.index(n) for n in given if n in names), default=-1)
-        names, values = names[: last + 1], values[: last + 1]
-    return names, values
-
-
-def bind(names, args, kwargs):
-    """The arguments in order. TypeError, as Python's own, for names that do not fit."""
-    if not kwargs:
-        return args
-    values, rest = list(args), dict(kwargs)
-    compiled = ", ".join(names)
-    for name in rest:
-        if name not in names:
-            raise _make("wrong_type", f"the argument {name!r} is none of the compiled arguments, which are {compiled}")
-        if name in names[: len(values)]:
-            raise _make("wrong_type", f"the argument {name!r} was given twice")
-    for name in names[len(values) :]:
-        if not rest:
-            break
-        if name not in rest:
-            raise _make("wrong_type", f"the argument {name!r} is missing: the compiled arguments are {compiled}")
-        values.append(rest.pop(name))
-    return tuple(values)

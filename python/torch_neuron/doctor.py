@@ -4,6 +4,7 @@ Lists what is installed and which cores this process sees, and runs a model for 
 problem is told with its remedy. Exit status: 0 when all is well, 1 when something is not.
 """
 
+import importlib.machinery
 import os
 import platform
 import sys
@@ -12,6 +13,11 @@ import traceback
 import warnings
 
 TEST_SECONDS = 1.0
+TORCH_REMEDY = "apt install python3-torch, and run /usr/bin/python3, or a venv of it with --system-site-packages"
+ENGINE_REMEDY = (
+    "build it for this Python and its torch: scripts/quickstart and PYTHONPATH=build/release/python, or pip install . "
+    "in a venv with --system-site-packages"
+)
 VARIABLES = ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES", "GANGLION_HOST_CORES", "OMP_NUM_THREADS")
 
 
@@ -40,23 +46,14 @@ def check_packages(report):
     report.line("python", f"{platform.python_version()} ({sys.executable})")
     try:
         import torch
-    except ImportError as e:
-        report.problem(
-            "torch",
-            str(e),
-            "apt install python3-torch, and run /usr/bin/python3, or a venv of it with --system-site-packages",
-        )
+    except (ImportError, OSError) as e:
+        report.problem("torch", str(e), TORCH_REMEDY)
         return False
     report.line("torch", f"{torch.__version__} ({os.path.dirname(torch.__file__)})")
     try:
-        import torch_neuron
-    except ImportError as e:
-        report.problem(
-            "torch_neuron",
-            str(e),
-            "build it for this Python's torch: scripts/quickstart and PYTHONPATH=build/release/python, or "
-            "pip install . in a venv with --system-site-packages",
-        )
+        import torch_neuron._engine
+    except (ImportError, OSError) as e:
+        report.problem("torch_neuron", engine_problem(e, torch.__file__), ENGINE_REMEDY)
         return False
     report.line("torch_neuron", f"{torch_neuron.__version__} ({os.path.dirname(torch_neuron.__file__)})")
     copies = mapped("libtorch_cpu")
@@ -69,6 +66,31 @@ def check_packages(report):
             "rebuild torch_neuron against the torch above",
         )
     return True
+
+
+def engine_problem(error, torch_file):
+    """Why torch_neuron's extension cannot be imported, as a sentence."""
+    folder = os.path.dirname(__file__)
+    there = sorted(name for name in os.listdir(folder) if name.startswith("_engine.") and name.endswith(".so"))
+    if not there:
+        return f"its extension is not there: {folder} has no _engine*.so"
+    suffixes = importlib.machinery.EXTENSION_SUFFIXES
+    if not any("_engine" + suffix in there for suffix in suffixes):
+        return f"its extension {there[0]} is for another Python than this one, which reads _engine{suffixes[0]}"
+    return f"its extension {there[0]} does not load beside the torch in {os.path.dirname(torch_file)}: {error}"
+
+
+def explanation(error):
+    """What the ImportError of torch_neuron says where it cannot be imported for that error."""
+    if "torch" not in sys.modules:
+        return f"torch_neuron needs torch, which cannot be imported ({error}): {TORCH_REMEDY}"
+    return f"torch_neuron cannot be imported: {engine_problem(error, sys.modules['torch'].__file__)}: {ENGINE_REMEDY}"
+
+
+def run_if_called():
+    """Ends the process with the doctor's answer where it was started as ``python3 -m torch_neuron.doctor``."""
+    if sys.argv[:1] == ["-m"] and {__name__, f"-m{__name__}"} & set(sys.orig_argv):
+        sys.exit(main())
 
 
 def check_blas(report):

@@ -3,6 +3,7 @@
 are rebuilt around the parts, everything else goes to each part as it is."""
 
 import collections
+import dataclasses
 
 import pytest
 import torch
@@ -34,6 +35,8 @@ def gather(outputs, dim):
         return torch.cat(outputs, dim)
     if first is None:
         return None
+    if dataclasses.is_dataclass(first):
+        return type(first)(**{key: gather([o[key] for o in outputs], dim) for key in first})
     if isinstance(first, dict):
         return type(first)((key, gather([o[key] for o in outputs], dim)) for key in first)
     if hasattr(first, "_fields"):
@@ -80,6 +83,22 @@ class Ordered(torch.nn.Module):
         return collections.OrderedDict(logits=x * 2, hidden=(x, x + 1))
 
 
+@dataclasses.dataclass
+class Output(collections.OrderedDict):
+    """As the outputs of transformers' models: a dataclass and a dict in one."""
+
+    logits: torch.Tensor = None
+    hidden: tuple = None
+
+    def __post_init__(self):
+        self.update(logits=self.logits, hidden=self.hidden)
+
+
+class Transformer(torch.nn.Module):
+    def forward(self, x):
+        return Output(logits=x * 2, hidden=(x, x + 1))
+
+
 class Names(torch.nn.Module):
     def forward(self, pair):
         return Pair(pair.first + 1, pair.second * 2)
@@ -94,6 +113,7 @@ MODELS = {
     "dicts": (Dicts(), lambda rows: ({"a": torch.rand(rows, 3), "b": torch.rand(rows, 3)},)),
     "mixed": (Mixed(), mixed),
     "ordered": (Ordered(), lambda rows: (torch.rand(rows, 3),)),
+    "transformer": (Transformer(), lambda rows: (torch.rand(rows, 3),)),
     "named": (Names(), lambda rows: (Pair(torch.rand(rows, 3), torch.rand(rows, 3)),)),
 }
 
@@ -189,6 +209,66 @@ def test_a_script_module_takes_arguments_by_name():
 class Two(torch.nn.Module):
     def forward(self, x, y):
         return x - y
+
+
+class ByName(torch.nn.Module):
+    def forward(self, x, *, mask, bias=None, factor=2):
+        return x * mask * factor + (0 if bias is None else bias)
+
+
+class AnyNames(torch.nn.Module):
+    def forward(self, x, **others):
+        return {name: x + value for name, value in others.items()}
+
+
+def test_arguments_that_can_only_be_given_by_name(error_of, tmp_path):
+    model, x, mask = ByName(), torch.rand(7, 3), torch.rand(7, 3)
+    example = {"mask": torch.rand(2, 3)}
+    traced = torch_neuron.trace(model, torch.rand(2, 3), example_kwarg_inputs=example, tune=False)
+    torch.jit.save(traced, str(tmp_path / "m.pt"))
+    for kept in (traced, torch.jit.load(str(tmp_path / "m.pt"))):
+        parallel = torch.neuron.DataParallel(kept)
+        same(parallel(x, mask=mask), model(x, mask=mask))
+        same(parallel.submit(mask=mask, x=x).result(), model(x, mask=mask))
+        e = error_of(ValueError, parallel, x, mask=torch.rand(7, 4))
+        assert e.code == "shape_mismatch" and "mask" in str(e)
+        assert "missing" in str(error_of(TypeError, parallel, mask=mask))
+        assert "bias" in str(error_of(TypeError, parallel, x, mask=mask, bias=mask))
+    same(traced(x, mask=mask), model(x, mask=mask))
+
+
+def test_numbers_that_can_only_be_given_by_name_are_constants(error_of):
+    model, x, mask = ByName(), torch.rand(7, 3), torch.rand(7, 3)
+    example = {"factor": 3, "mask": torch.rand(2, 3)}
+    parallel = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(2, 3), example_kwarg_inputs=example))
+    same(parallel(x, mask=mask, factor=3), model(x, mask=mask, factor=3))
+    assert error_of(ValueError, parallel, x, mask=mask, factor=4).code == "shape_mismatch"
+
+
+def test_arguments_of_any_name():
+    example = {"first": torch.rand(2, 3), "second": torch.rand(2, 3)}
+    traced = torch_neuron.trace(AnyNames(), torch.rand(2, 3), example_kwarg_inputs=example, tune=False)
+    x, first, second = (torch.rand(5, 3) for _ in range(3))
+    same(torch.neuron.DataParallel(traced)(x, second=second, first=first), AnyNames()(x, first=first, second=second))
+
+
+def test_a_script_module_takes_arguments_that_can_only_be_given_by_name():
+    class Script(torch.nn.Module):
+        def forward(self, x, *, scale: torch.Tensor):
+            return x * scale
+
+    example = {"scale": torch.rand(2, 1)}
+    script = torch.jit.script(Script())
+    parallel = torch.neuron.DataParallel(torch_neuron.trace(script, torch.rand(2, 3), example_kwarg_inputs=example))
+    x, scale = torch.rand(5, 3), torch.rand(5, 1)
+    same(parallel(x, scale=scale), x * scale)
+
+
+def test_sentences_name_the_leaf_of_a_structure(error_of):
+    parallel = torch.neuron.DataParallel(quiet(trace, *MODELS["mixed"][:1], *mixed(2))[0])
+    x, batch = mixed(5)
+    bad = {**batch, "a": Pair(torch.rand(5, 9), batch["a"].second)}
+    assert "batch_a_first" in str(error_of(ValueError, parallel, x, bad))
 
 
 # --- values that are no tensors

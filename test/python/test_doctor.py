@@ -1,8 +1,12 @@
 """python3 -m torch_neuron.doctor."""
 
 import os
+import shutil
 import subprocess
 import sys
+
+import pytest
+import torch_neuron
 
 
 def doctor(**environment):
@@ -17,6 +21,51 @@ def test_it_lists_what_there_is_and_tests_itself():
     for text in ("python ", "torch ", "torch_neuron ", "libtorch ", "blas ", "nc:3 is chip0:core3", "all right"):
         assert text in said, said
     assert status == 0 and said.endswith("all is well\n")
+
+
+def package_without_its_extension(folder, extension=None):
+    """A copy of the package in a folder, with other bytes in the extension's place, or none."""
+    there = os.path.dirname(torch_neuron.__file__)
+    shutil.copytree(there, folder / "torch_neuron", ignore=shutil.ignore_patterns("_engine*.so", "__pycache__"))
+    if extension is not None:
+        (folder / "torch_neuron" / os.path.basename(torch_neuron._engine.__file__)).write_bytes(extension)
+    return str(folder)
+
+
+def run(*arguments, path):
+    """Python without, with -S, or with the system's packages, and torch_neuron from a path."""
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("way", [["-m", "torch_neuron.doctor"], ["-mtorch_neuron.doctor"]])
+def test_without_torch_it_says_so_with_the_remedy(way):
+    status, said, errors = run("-S", *way, path=os.environ["PYTHONPATH"])
+    assert (status, errors) == (1, "")
+    assert "PROBLEM: No module named 'torch'" in said and "remedy: apt install python3-torch" in said
+
+
+@pytest.mark.parametrize(
+    "extension, reason",
+    [(None, "its extension is not there"), (b"no program", "does not load beside the torch in"),
+     ("other", "is for another Python")],
+)
+def test_without_its_extension_it_says_so_with_the_remedy(tmp_path, extension, reason):
+    path = package_without_its_extension(tmp_path, extension if isinstance(extension, bytes) else None)
+    if extension == "other":
+        (tmp_path / "torch_neuron" / "_engine.cpython-27-x86_64-linux-gnu.so").write_bytes(b"")
+    status, said, errors = run("-m", "torch_neuron.doctor", path=path)
+    assert (status, errors) == (1, "")
+    assert "torch         " in said and "PROBLEM: " in said and reason in said and "remedy: build it" in said
+
+
+def test_an_import_that_fails_says_why_with_the_remedy(tmp_path):
+    status, _, errors = run("-S", "-c", "import torch_neuron", path=os.environ["PYTHONPATH"])
+    assert status == 1 and "ImportError: torch_neuron needs torch" in errors and "apt install python3-torch" in errors
+    path = package_without_its_extension(tmp_path)
+    status, _, errors = run("-c", "import torch_neuron", path=path)
+    assert status == 1 and "ImportError: torch_neuron cannot be imported: its extension is not there" in errors
 
 
 def test_a_problem_comes_with_its_remedy():

@@ -92,6 +92,47 @@ os._exit(0)
     assert (second, unanswered) == ("torch.Size([5, 4])", "0")
 
 
+LONG = {
+    # A trace, a load, and a compilation of what was loaded from a file, each of some seconds.
+    "tracing": "work = lambda: torch_neuron.trace(model, torch.rand(1, 256, 256))",
+    "loading": "traced = slow.module\nwork = lambda: torch.neuron.DataParallel(traced)",
+    "compiling again": """
+import io
+file = io.BytesIO()
+torch.jit.save(slow.module, file)
+
+def work():
+    file.seek(0)
+    torch.neuron.DataParallel(torch.jit.load(file))
+""",
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_ctrl_c_ends_what_takes_long_and_leaves_the_engine_usable(what):
+    code = slow(25) + LONG[what] + """
+def timed(interrupted_after=0):
+    start = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, interrupted_after)
+        work()
+    except KeyboardInterrupt:
+        print("interrupted", end=" ")
+    return time.monotonic() - start
+
+signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+timed()
+whole = timed()
+print(timed(whole / 5) / whole, quick(torch.rand(5, 4)).shape[0])
+sys.stdout.flush()
+work()
+"""
+    status, said, errors = run_python(code, cores="16")
+    assert status == 0, errors
+    how, share, rows = said.split()
+    assert how == "interrupted" and rows == "5" and float(share) < 0.7, (said, errors)
+
+
 def test_use_in_a_fork_is_a_clear_error_and_no_hang():
     code = slow(1) + """
 child = os.fork()

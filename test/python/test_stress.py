@@ -43,24 +43,19 @@ def test_eight_threads_of_ten_thousand_calls_each_get_their_own_rows(rows_traced
 
 
 def grown_over(calls, call):
-    """Bytes that Python and the process hold more after so many calls than after a tenth of them."""
-    for _ in range(calls // 10):
-        call()
-    gc.collect()
+    """Bytes that Python and the process hold more after so many calls than before them; a tenth more warms up."""
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(calls // 100):
+        for _ in range(calls // 10):
             call()
         gc.collect()
-        python = tracemalloc.get_traced_memory()[0] - before
+        python, process = tracemalloc.get_traced_memory()[0], resident()
+        for _ in range(calls):
+            call()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - python, resident() - process
     finally:
         tracemalloc.stop()
-    before = resident()
-    for _ in range(calls):
-        call()
-    gc.collect()
-    return python, resident() - before
 
 
 def test_a_hundred_thousand_calls_leak_nothing(rows_traced):

@@ -4,6 +4,7 @@ import ast
 import copy
 import inspect
 import io
+import operator
 import os
 import pickle
 import subprocess
@@ -72,6 +73,16 @@ def test_a_module_that_was_changed_since_is_refused(rows_traced, tmp_path, error
     assert error_of(RuntimeError, torch.neuron.DataParallel, loaded).code == "model_load_failed"
 
 
+@pytest.mark.parametrize("how", [lambda m: m.weight.zero_(), lambda m: m.half(), lambda m: m.load_state_dict(
+    {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)})])
+def test_weights_that_were_changed_since_are_refused(error_of, how):
+    traced = trace(torch.nn.Linear(4, 3), torch.rand(2, 4))
+    with torch.no_grad():
+        how(traced)
+    e = error_of(RuntimeError, torch.neuron.DataParallel, traced)
+    assert e.code == "model_load_failed" and "changed" in str(e)
+
+
 @pytest.mark.skipif(not GANGLION, reason="GANGLION_COMMAND names no program")
 def test_the_file_runs_under_the_command(rows_model, rows_traced, tmp_path):
     files = {name: str(tmp_path / f"{name}.pt") for name in ("model", "x", "y")}
@@ -110,10 +121,232 @@ def test_bf16_keeps_the_dtypes(rows_model):
     same(given, alone(rows_model, x), 5e-2)
 
 
-def test_scripts_may_give_the_compilers_arguments(rows_model):
-    options = {"compiler_workdir": "w", "compiler_args": ["--fast"], "tune": False}
-    _, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), **options)
-    assert len(said) == 1 and "--fast" in said[0]
+@pytest.mark.parametrize("owner", ["module", "other method"])
+def test_a_method_of_a_module_can_be_traced(rows_model, owner):
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = rows_model
+
+        def forward(self, x):
+            return self.rows(x)
+
+        def twice(self, x):
+            return 2 * self.rows(x)
+
+    model = Model().eval()
+    method, factor = (model.forward, 1) if owner == "module" else (model.twice, 2)
+    x = torch.rand(7, 4)
+    same(torch.neuron.DataParallel(torch_neuron.trace(method, torch.rand(2, 4), tune=False))(x), factor * model(x))
+
+
+# --- what is there for Neuron's compiler ---------------------------------------------------------------------
+
+
+GRANTED = {
+    "fallback": [True, False],
+    "dynamic_batch_size": [True, False],
+    "separate_weights": [True, False],
+    "inline_weights_to_neff": [True, False],
+    "cpu_backend": [True, False],
+    "strict": [True, False],
+    "check_trace": [True, False],
+}
+WITHOUT_EFFECT = {
+    "compiler_args": ["--fast-math", "none"],
+    "compiler_workdir": "./work",
+    "compiler_timeout": 60,
+    "optimizations": [torch_neuron.Optimization.FLOAT32_TO_FLOAT16],
+    "verbose": "INFO",
+    "skip_compiler": True,
+    "op_whitelist": ["aten::add"],
+    "minimum_segment_size": 2,
+    "single_fusion_ratio_threshold": 0.6,
+    "subgraph_builder_function": lambda node: "Conv" in node.name,
+    "subgraph_inputs_pruning": True,
+    "debug_must_trace": True,
+    "allow_no_ops_on_neuron": True,
+    "partitioner_config": {"min_subgraph_size": 5},
+}
+
+
+@pytest.mark.parametrize("name", GRANTED)
+def test_what_holds_here_anyway_may_be_given(rows_model, name):
+    for value in GRANTED[name]:
+        traced, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), tune=False, **{name: value})
+        assert said == []
+        same(traced(torch.rand(0, 4) + 1), alone(rows_model, torch.rand(0, 4) + 1))
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_what_has_no_effect_here_is_mentioned(rows_model, name):
+    traced, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), tune=False, **{name: WITHOUT_EFFECT[name]})
+    assert len(said) == 1 and name in said[0] and "without effect" in said[0]
+    x = torch.rand(5, 4)
+    same(torch.neuron.DataParallel(traced)(x), alone(rows_model, x))
+
+
+def test_all_that_has_no_effect_is_one_warning_and_nothing_is_none(rows_model):
+    _, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), tune=False, **WITHOUT_EFFECT)
+    assert len(said) == 1 and all(name in said[0] for name in WITHOUT_EFFECT)
+    nothing = dict.fromkeys(WITHOUT_EFFECT)
+    assert quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), tune=False, **nothing)[1] == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--neuroncore-pipeline-cores", "4"], ["--neuroncore-pipeline-cores", 4], "--neuroncore-pipeline-cores=4"],
+)
+def test_a_pipeline_can_be_called_and_is_refused_by_data_parallel(rows_model, error_of, tmp_path, args):
+    traced, said = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), tune=False, compiler_args=args)
+    assert any("Pipeline of 4 cores" in sentence for sentence in said)
+    x = torch.rand(2, 4)
+    same(traced(x), alone(rows_model, x))
+    torch.jit.save(traced, str(tmp_path / "m.pt"))
+    for model in (traced, torch.jit.load(str(tmp_path / "m.pt"))):
+        e = error_of(RuntimeError, torch.neuron.DataParallel, model)
+        assert e.code == "unsupported_model" and "4 cores" in str(e)
+
+
+def test_a_pipeline_of_one_core_is_none(rows_model):
+    options = {"compiler_args": ["--neuroncore-pipeline-cores", "1"], "tune": False}
+    traced, _ = quiet(torch_neuron.trace, rows_model, torch.rand(2, 4), **options)
+    assert torch.neuron.DataParallel(traced)(torch.rand(3, 4)).shape == (3, 3)
+
+
+def test_options_that_cannot_be_are_refused(rows_model, error_of):
+    def refused(kind, **options):
+        return error_of(kind, torch_neuron.trace, rows_model, torch.rand(2, 4), **options)
+
+    assert refused(RuntimeError, input_output_aliases={torch.rand(1): 0}).code == "unsupported_model"
+    assert "'speed'" in str(refused(TypeError, speed=9))
+    assert "many" in str(refused(ValueError, compiler_args=["--neuroncore-pipeline-cores", "many"]))
+    assert "compiler_args" in str(refused(TypeError, compiler_args=7))
+    assert "list" in str(refused(TypeError, more_examples=torch.rand(4, 4)))
+
+
+def test_analyze_model_counts_operators(rows_model, capsys):
+    counts = torch.neuron.analyze_model(rows_model, example_inputs=[torch.rand(1, 4)])
+    said = capsys.readouterr().out
+    assert counts["aten::linear"] == 1 and counts["aten::relu"] == 1
+    assert "1 aten::linear" in said and "100.00%" in said
+
+
+def test_programs_in_bf16_are_compared_on_what_is_given_for_calibration(error_of):
+    def trace_it(**options):
+        model = torch.nn.Linear(4, 3).eval()
+        return torch_neuron.trace(model, torch.rand(2, 4), auto_cast="bf16", tune=False, **options)
+
+    trace_it(calibration=[torch.rand(9, 4), (torch.rand(2, 4),)], max_deviation=0.1)
+    e = error_of(RuntimeError, trace_it, max_deviation=1e-9)
+    assert e.code == "unsupported_model" and "deviation" in str(e)
+    assert "calibration" in str(error_of(ValueError, trace_it, calibration=[torch.rand(9, 5)]))
+    assert "calibration" in str(error_of(TypeError, trace_it, calibration=torch.rand(9, 4)))
+    for bad, kind in (({"max_deviation": "1"}, TypeError), ({"threads": -1}, ValueError), ({"threads": 0}, ValueError)):
+        assert next(iter(bad)) in str(error_of(kind, trace_it, **bad))
+
+
+def test_extra_files_are_saved_as_well(rows_traced, tmp_path):
+    rows_traced.save(str(tmp_path / "m.pt"), _extra_files={"names.txt": "cat"})
+    files = {"names.txt": ""}
+    torch.neuron.DataParallel(torch.jit.load(str(tmp_path / "m.pt"), _extra_files=files))
+    assert files["names.txt"] == b"cat"
+
+
+# --- several examples ----------------------------------------------------------------------------------------
+
+
+class Lengths(torch.nn.Module):
+    """[rows, length, 3] and a mask: what is masked counts for nothing."""
+
+    def forward(self, x, mask):
+        y = x * mask.unsqueeze(2)
+        return y + 1, y.sum((1, 2))
+
+
+def lengths(rows, length):
+    return torch.rand(rows, length, 3), torch.ones(rows, length)
+
+
+def test_several_batch_sizes_are_programs_of_one_model(rows_model, tmp_path):
+    traced = torch_neuron.trace(
+        rows_model, torch.rand(4, 4), more_examples=[torch.rand(1, 4), (torch.rand(16, 4),)], tune=False
+    )
+    assert traced._compiled().program_count == 3
+    torch.jit.save(traced, str(tmp_path / "m.pt"))
+    for model in (traced, torch.jit.load(str(tmp_path / "m.pt"))):
+        with torch.neuron.DataParallel(model, device_ids=[0]) as parallel:
+            before = torch_neuron.status().cores[0].executions
+            for rows in (1, 4, 16, 21):
+                x = torch.rand(rows, 4)
+                same(parallel(x), alone(rows_model, x))
+            parallel.disable_dynamic_batching()  # any of the compiled sizes, and no other
+            assert parallel(torch.rand(16, 4)).shape == (16, 3)
+            with pytest.raises(ValueError):
+                parallel(torch.rand(3, 4))
+
+
+def test_shorter_inputs_are_padded_to_the_next_length_and_answers_trimmed(error_of):
+    model = Lengths()
+    traced = torch_neuron.trace(model, lengths(2, 8), more_examples=[lengths(2, 4)], tune=False)
+    with torch.neuron.DataParallel(traced, pad_values=0) as parallel:
+        for length in (1, 3, 4, 5, 8):
+            inputs = lengths(5, length)
+            for given, wanted in zip(parallel(*inputs), model(*inputs)):
+                same(given, wanted)
+        assert error_of(ValueError, parallel, *lengths(5, 9)).code == "shape_mismatch"
+    with torch.neuron.DataParallel(traced) as parallel:
+        assert parallel(*lengths(3, 4))[1].shape == (3,)
+        assert error_of(ValueError, parallel, *lengths(3, 5)).code == "shape_mismatch"
+
+
+def test_further_examples_of_structures_are_flattened_alike():
+    class Model(torch.nn.Module):
+        def forward(self, batch, *, scale):
+            return {"out": batch["a"] * scale, "rest": [batch["b"][0]]}
+
+    def batch(rows):
+        return {"a": torch.rand(rows, 3), "b": [torch.rand(rows, 2)]}
+
+    more = [(batch(8), torch.rand(8, 1))]
+    scale = {"scale": torch.rand(2, 1)}
+    traced = torch_neuron.trace(Model(), (batch(2),), example_kwarg_inputs=scale, more_examples=more, tune=False)
+    assert traced._compiled().program_count == 2
+    given, x = batch(19), torch.rand(19, 1)
+    answer = torch.neuron.DataParallel(traced)(given, scale=x)
+    same(answer["out"], given["a"] * x)
+    same(answer["rest"][0], given["b"][0])
+
+
+class FixedSize(torch.nn.Module):
+    """Computes with the number of columns in Python, which a trace keeps as a constant."""
+
+    def forward(self, x):
+        return x / float(x.shape[1])
+
+
+def test_a_trace_that_is_another_function_for_another_example_is_refused(error_of):
+    def trace_it(model, *more, **options):
+        return torch_neuron.trace(model, torch.rand(2, 4), more_examples=more, tune=False, **options)
+
+    e = error_of(RuntimeError, trace_it, FixedSize(), torch.rand(2, 8))
+    assert e.code == "unsupported_model" and "torch.jit.script" in str(e)
+    e = error_of(RuntimeError, trace_it, FixedSize(), check_inputs=[(torch.rand(2, 8),)])
+    assert e.code == "unsupported_model"
+    trace_it(FixedSize(), check_inputs=[(torch.rand(2, 8),)], check_tolerance=100.0)
+    traced = trace_it(torch.jit.script(FixedSize()), torch.rand(2, 8))
+    x = torch.ones(3, 8)
+    same(torch.neuron.DataParallel(traced)(x), x / 8)
+
+
+def test_further_examples_that_cannot_be_are_refused(rows_model, error_of):
+    def trace_it(*more):
+        return torch_neuron.trace(rows_model, torch.rand(2, 4), more_examples=more, tune=False)
+
+    assert error_of(ValueError, trace_it, torch.rand(2, 4)).code == "invalid_argument"
+    assert error_of(ValueError, trace_it, (torch.rand(3, 4), torch.rand(3, 4))).code == "shape_mismatch"
+    assert error_of(RuntimeError, trace_it, torch.rand(3, 5)).code == "forward_failed"
+    assert error_of(TypeError, trace_it, object()).code == "invalid_argument"
 
 
 class Counting(torch.nn.Module):
@@ -175,6 +408,16 @@ def test_the_stubs_name_what_there_is():
     imported = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert set(torch_neuron.__all__) <= set(classes) | functions | imported
     stubbed = {n.name for n in classes["DataParallel"].body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    assert ast.literal_eval(next(n.value for n in stub.body if isinstance(n, ast.Assign))) == torch_neuron.__all__
     stubbed |= {n.target.id for n in classes["DataParallel"].body if isinstance(n, ast.AnnAssign)}
     assert {k for k in vars(torch_neuron.DataParallel) if not k.startswith("_")} - {"extra_repr"} <= stubbed
+    for name, node in [(n.name, n) for n in stub.body if isinstance(n, ast.FunctionDef)] + [
+        (f"DataParallel.{n.name}", n)
+        for n in classes["DataParallel"].body
+        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and not n.decorator_list and n.name != "__call__"
+    ]:
+        there = operator.attrgetter(name)(torch_neuron)
+        stubbed = [a.arg for a in node.args.args + node.args.kwonlyargs]
+        stubbed += [a.arg for a in (node.args.vararg, node.args.kwarg) if a]
+        assert sorted(stubbed) == sorted(inspect.signature(there).parameters), name
     assert os.path.exists(os.path.join(folder, "py.typed"))

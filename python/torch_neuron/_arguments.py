@@ -1,0 +1,95 @@
+"""The arguments of a model's forward: as an example gives them, and as a call does."""
+
+import inspect
+
+import torch
+
+from ._structure import CONSTANTS
+from .errors import _make
+
+
+class Arguments:
+    """What an example gives forward, in order: ``names`` and ``values``, the last of which go ``by_name`` only."""
+
+    def __init__(self, names, values, by_name=()):
+        self.names, self.values, self.by_name = list(names), list(values), list(by_name)
+
+    def with_values(self, values):
+        """The same arguments with the values of another example."""
+        if len(values) != len(self.names):
+            raise _make(
+                "shape_mismatch",
+                f"another example has {len(values)} arguments, but the first one has {len(self.names)} "
+                f"({', '.join(self.names)})",
+            )
+        return Arguments(self.names, values, self.by_name)
+
+    def split(self, values):
+        """Values in this order as forward takes them: a tuple by position, and a dict by name."""
+        values = tuple(values)
+        position = len(values) - len(self.by_name)
+        return values[:position], dict(zip(self.by_name, values[position:]))
+
+
+def example_tuple(example):
+    """As torch.jit.trace reads it: a tensor or a dict is one argument, a tuple or a list holds all of them."""
+    if isinstance(example, (torch.Tensor, dict)) or type(example) in CONSTANTS:
+        return (example,)
+    try:
+        return tuple(example)
+    except TypeError:
+        raise _make(
+            "wrong_type",
+            f"the example is a {type(example).__name__}: give a tensor, or a tuple with one value an argument",
+        ) from None
+
+
+def fill_in(forward, args, kwargs):
+    """The Arguments from the first to the last that is given, defaults between them included."""
+    try:
+        signature = inspect.signature(forward)
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as e:
+        raise _make("shape_mismatch", f"the example does not fit forward: {e}") from None
+    given = set(bound.arguments)
+    bound.apply_defaults()
+    names, values, by_name = [], [], {}
+    last, variadic = 0, False
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            names += [f"{name}_{i}" for i in range(len(value))]
+            values += value
+            variadic = name in given
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            by_name.update(value)
+        elif kind is inspect.Parameter.KEYWORD_ONLY:
+            if name in given:
+                by_name[name] = value
+        else:
+            names.append(name)
+            values.append(value)
+            last = len(names) if name in given else last
+    if not variadic:
+        names, values = names[:last], values[:last]
+    return Arguments([*names, *by_name], [*values, *by_name.values()], by_name)
+
+
+def bind(names, args, kwargs):
+    """The arguments in order. TypeError, as Python's own, for names that do not fit."""
+    if not kwargs:
+        return args
+    values, rest = list(args), dict(kwargs)
+    compiled = ", ".join(names)
+    for name in rest:
+        if name not in names:
+            raise _make("wrong_type", f"the argument {name!r} is none of the compiled arguments, which are {compiled}")
+        if name in names[: len(values)]:
+            raise _make("wrong_type", f"the argument {name!r} was given twice")
+    for name in names[len(values) :]:
+        if not rest:
+            break
+        if name not in rest:
+            raise _make("wrong_type", f"the argument {name!r} is missing: the compiled arguments are {compiled}")
+        values.append(rest.pop(name))
+    return tuple(values)
