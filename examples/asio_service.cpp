@@ -1,7 +1,8 @@
 // A classification service of coroutines on a Unix socket: any number of clients at once, whose requests share
 // executions. A request is a line: the milliseconds that the answer may take, and the 784 pixels of a digit in hex. Its
 // answer is a line: the digit, or what went wrong. SIGTERM ends the service in order: no new clients, an answer for
-// everything that was sent until then, exit status 0.
+// everything that was sent until then, exit status 0. docs/tutorial.md shows the regions between lines such as
+// [answer].
 #include "example.hpp"
 
 #include <ganglion/engine/async_infer.hpp>
@@ -78,6 +79,7 @@ question parse(std::string_view line) {
   return result;
 }
 
+// [answer]
 awaitable<std::string> answer(service& s, std::string_view line) {
   ++s.answers;
   try {
@@ -112,6 +114,7 @@ awaitable<void> serve(service& s, stream_protocol::socket client) {
   }
   s.clients.erase(&client);
 }
+// [answer]
 
 awaitable<void> accept_clients(service& s, stream_protocol::acceptor& acceptor) {
   asio::steady_timer pause(s.context);
@@ -128,6 +131,7 @@ awaitable<void> accept_clients(service& s, stream_protocol::acceptor& acceptor) 
   }
 }
 
+// [end]
 awaitable<void> end_on_signal(service& s, stream_protocol::acceptor& acceptor) {
   asio::signal_set signals(s.context, SIGTERM, SIGINT);
   co_await signals.async_wait(use_awaitable);
@@ -137,6 +141,7 @@ awaitable<void> end_on_signal(service& s, stream_protocol::acceptor& acceptor) {
   boost::system::error_code ignored;
   for (auto* client : s.clients) client->shutdown(stream_protocol::socket::shutdown_receive, ignored);
 }
+// [end]
 
 int run_service(const char* model_path, const char* socket_path) {
   const auto module = ganglion::load_module(model_path);

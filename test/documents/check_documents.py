@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Checks the project's documents: check_documents.py links|readme|protocol|names ROOT"""
+"""Checks the project's documents: check_documents.py links|readme|snippets|protocol|names ROOT"""
 
 import pathlib
 import re
 import sys
+import textwrap
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 
@@ -61,6 +62,35 @@ def check_readme(root):
         yield "the program of README.md is not that of examples/readme.cpp: copy the region between // [readme]"
 
 
+def region(text, name):
+    """What stands between two lines // [name] of a source, without its indentation; None where it has no such region."""
+    parts = re.split(rf"^ *// \[{name}\]\n", text, flags=re.MULTILINE)
+    return textwrap.dedent(parts[1]) if len(parts) == 3 else None
+
+
+def check_snippets(root):
+    """A piece of code below a line such as <!-- examples/tutorial.cpp: ask --> is that region of that file, and one below
+    <!-- file --> is the whole of it. All C++ of the tutorial has such a line."""
+    count = 0
+    for document in documents(root):
+        text = document.read_text()
+        for file, name, shown in re.findall(r"^<!-- ([^\s:]+)(?:: (\w+))? -->\n```\w+\n(.*?)^```", text, re.M | re.S):
+            count += 1
+            where = f"{document.relative_to(root)}: the code of {file}{name and ': ' + name}"
+            source = root / file
+            compiled = source.read_text() if source.is_file() else None
+            if compiled is not None and name:
+                compiled = region(compiled, name)
+            if compiled is None:
+                yield f"{where} is not there"
+            elif shown != compiled:
+                yield f"{where} is not what the page shows"
+    if unmarked := re.findall(r"(?<! -->)\n```cpp\n(.*)", (root / "docs/tutorial.md").read_text()):
+        yield f"docs/tutorial.md has code that no program is named for: {unmarked[0]}"
+    if count < 8:
+        yield f"only {count} pieces of code were found: this check looks in the wrong place"
+
+
 def check_protocol(root):
     """docs/protocol.md names each message, handle and role of actors/protocol."""
     text = (root / "docs/protocol.md").read_text()
@@ -99,7 +129,8 @@ def check_names(root):
 
 
 def main():
-    checks = {"links": check_links, "readme": check_readme, "protocol": check_protocol, "names": check_names}
+    checks = {"links": check_links, "readme": check_readme, "snippets": check_snippets, "protocol": check_protocol,
+              "names": check_names}
     if len(sys.argv) != 3 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = list(checks[sys.argv[1]](pathlib.Path(sys.argv[2])))
