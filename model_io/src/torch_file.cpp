@@ -36,8 +36,8 @@ constexpr std::array<std::pair<std::string_view, at::ScalarType>, 12> storage_cl
     {"torch.ComplexDoubleStorage", at::kComplexDouble},
 }};
 
-/// Tuples may share their parts, so that a small file can stand for any number of tensors.
-constexpr std::size_t most_tensors = 100'000;
+/// Tuples may share their parts, so that a small file can stand for any number of tensors, or of empty tuples.
+constexpr std::size_t most_values = 100'000;
 
 failure refuse(std::string why) { return {errc::invalid_argument, std::move(why)}; }
 
@@ -47,10 +47,9 @@ class tensor_builder {
   explicit tensor_builder(caffe2::serialize::PyTorchStreamReader& archive) : archive_(archive) {}
 
   expected<c10::IValue> build(const pickle_item& item, const std::string& place) {
+    if (++values_ > most_values) return refuse(fmt::format("it holds more than {} tensors and tuples", most_values));
     if (item.what == kind::tuple) return build_tuple(item, place);
     if (auto arguments = tensor_arguments(item)) {
-      if (++tensors_ > most_tensors)
-        return refuse(fmt::format("it holds more than {} tensors", most_tensors));
       auto tensor = build_tensor(arguments->parts);
       if (!tensor)
         return refuse(fmt::format("{} is a tensor that cannot be read: {}", place, tensor.error().text));
@@ -129,7 +128,7 @@ class tensor_builder {
 
   caffe2::serialize::PyTorchStreamReader& archive_;
   std::map<std::string, c10::Storage> storages_;
-  std::size_t tensors_ = 0;
+  std::size_t values_ = 0;
 };
 
 /// Nothing where the archive may hold tensors.

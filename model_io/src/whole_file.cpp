@@ -74,23 +74,36 @@ class new_file {
   std::ofstream out_;
 };
 
-/// The file that a path leads to.
+/// The file that a path leads to, where it may be written.
 expected<fs::path> target_of(const fs::path& path) {
-  std::error_code ec;
   if (path.empty()) return cannot_write(path, "the path is empty");
-  auto target = fs::weakly_canonical(fs::absolute(path, ec), ec);
-  if (ec) return cannot_write(path, ec.message());
+  auto found = written_path(path);
+  if (!found) return found;
+  const auto& target = *found;
   if (target.filename().empty()) return cannot_write(path, "it names no file");
+  std::error_code ec;
   const auto status = fs::status(target, ec);
   if (status.type() == fs::file_type::none) return cannot_write(path, ec.message());
-  if (!fs::exists(status)) return target;
+  if (!fs::exists(status)) return found;
   if (!fs::is_regular_file(status)) return cannot_write(path, "it is a folder or a device, not a file");
   // To rename over it the folder's permission alone would do.
   if (::access(target.c_str(), W_OK) != 0) return cannot_write(path, last_system_error());
-  return target;
+  return found;
 }
 
 }  // namespace
+
+expected<fs::path> written_path(const fs::path& path) {
+  std::error_code ec, none;
+  auto target = fs::weakly_canonical(fs::absolute(path, ec), ec);
+  // That leaves a link as it is which leads to nothing, and follows those that lead in a circle to an error.
+  while (!ec && fs::is_symlink(fs::symlink_status(target, none))) {
+    const auto next = fs::read_symlink(target, ec);
+    if (!ec) target = fs::weakly_canonical(target.parent_path() / next, ec);
+  }
+  if (ec) return cannot_write(path, ec.message());
+  return target;
+}
 
 expected<void> write_whole_file(const fs::path& path, const std::function<void(std::ostream&)>& write) {
   const auto target = target_of(path);

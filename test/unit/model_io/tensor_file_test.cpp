@@ -119,6 +119,10 @@ TEST_CASE("files that hold something else are refused by what they hold") {
   EXPECT(mentions(refusal(data("make_tensor_files.py")), "neither"));
 }
 
+TEST_CASE("a small file that stands for any number of values is refused, and not counted to its end") {
+  EXPECT(mentions(refusal(data("shared_parts.pt")), "more than 100000 tensors and tuples"));
+}
+
 TEST_CASE("NumPy's files are read in either order and every version") {
   for (auto name : {"c_order.npy", "fortran_order.npy", "version2.npy", "version3.npy"}) {
     auto tensor = read_tensor(data(name));

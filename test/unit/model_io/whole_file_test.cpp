@@ -33,6 +33,20 @@ TEST_CASE("a whole file replaces the one before, also through a link, and leaves
   EXPECT(folder.file_count() == 3);
 }
 
+TEST_CASE("a link that leads to no file yet is followed, and one in a circle is refused") {
+  const scratch_folder folder;
+  fs::create_directory(folder / "inner");
+  fs::create_symlink("inner/second", folder / "first");
+  fs::create_symlink("new", folder / "inner" / "second");
+  fs::create_symlink("circle", folder / "circle");
+  REQUIRE(written_path(folder / "first").has_value());
+  EXPECT(*written_path(folder / "first") == fs::canonical(folder / "inner") / "new");
+  REQUIRE(write_whole_file(folder / "first", [](std::ostream& out) { out << "text"; }).has_value());
+  EXPECT(fs::is_symlink(folder / "first"));
+  EXPECT(text_of(folder / "inner" / "new") == "text");
+  EXPECT(check_whole_file(folder / "circle").has_error());
+}
+
 TEST_CASE("while a whole file is written there is nothing beside it, for a killed process would leave it") {
   const scratch_folder folder;
   const auto written = write_whole_file(folder / "file", [&](std::ostream& out) {

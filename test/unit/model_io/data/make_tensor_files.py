@@ -1,5 +1,6 @@
 """Makes the files that tensor_file_test.cpp reads. Run it in this folder, with PyTorch and NumPy."""
 import collections
+import zipfile
 
 import numpy as np
 import torch
@@ -27,6 +28,12 @@ torch.save((rows, 3), "tuple_with_int.pt")
 torch.save(torch.nn.Linear(1, 1), "module.pt")
 torch.save(rows.to_sparse(), "sparse.pt")
 torch.jit.save(torch.jit.script(torch.nn.ReLU()), "script.pt")
+
+# A tuple of two of a tuple of two, 60 times over, of which each two are one: PROTO EMPTY_TUPLE, (BINPUT BINGET TUPLE2)...
+shared = b"\x80\x02)" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60)) + b"."
+with zipfile.ZipFile("shared_parts.pt", "w") as file:
+    for name, record in (("data.pkl", shared), ("version", b"3\n")):
+        file.writestr(zipfile.ZipInfo(f"shared_parts/{name}"), record)
 
 values = np.arange(6, dtype="<f4").reshape(2, 3)
 np.save("c_order.npy", values)
