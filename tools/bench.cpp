@@ -179,8 +179,7 @@ bench_report measure(const bench_options& given, execution_recorder& recorder) {
 
 void bench(bench_command& given) {
   read(given);
-  for (const auto& output : {given.timeline, given.trace_out})
-    if (!output.empty()) check_output_path(output, {given.model});
+  check_output_paths({given.timeline, given.trace_out}, {given.model});
   execution_recorder recorder;
   auto report = measure(given, recorder);
   // The engine tells of an execution after its answer, but not after its own end, which has come.

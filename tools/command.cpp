@@ -26,10 +26,8 @@ std::string one_line(std::string_view text) {
 bool same_file(const fs::path& a, const fs::path& b) {
   std::error_code ec;
   if (fs::equivalent(a, b, ec) && !ec) return true;  // sees through links of both kinds
-  auto canonical_a = fs::weakly_canonical(a, ec);
-  if (ec) return false;
-  auto canonical_b = fs::weakly_canonical(b, ec);
-  return !ec && canonical_a == canonical_b;
+  const auto written_a = written_path(a), written_b = written_path(b);
+  return written_a && written_b && *written_a == *written_b;
 }
 
 }  // namespace
@@ -103,6 +101,17 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
     throw error(errc::io_failed, fmt::format("'{}' cannot be written: there is no folder '{}'", output.native(),
                                              folder.native()));
   value_or_throw(check_whole_file(output));
+}
+
+void check_output_paths(const std::vector<fs::path>& outputs, const std::vector<fs::path>& sources) {
+  for (auto output = outputs.begin(); output != outputs.end(); ++output) {
+    if (output->empty()) continue;
+    check_output_path(*output, sources);
+    for (auto other = outputs.begin(); other != output; ++other)
+      if (!other->empty() && same_file(*output, *other))
+        throw error(errc::invalid_argument,
+                    fmt::format("the outputs '{}' and '{}' are one file: name two", other->native(), output->native()));
+  }
 }
 
 void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice) {

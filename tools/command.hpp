@@ -111,6 +111,9 @@ engine_options command_engine_options();
 /// Refuses, as `invalid_argument`, an output that is one of the sources (also through a link), and, as `io_failed`, one
 /// that cannot be written: before any work is done.
 void check_output_path(const std::filesystem::path& output, const std::vector<std::filesystem::path>& sources);
+/// The same for all that are named (an empty one is none), and refuses two that are one file.
+void check_output_paths(const std::vector<std::filesystem::path>& outputs,
+                        const std::vector<std::filesystem::path>& sources);
 
 /// Refuses, as `invalid_argument`, what this machine could never hold, before LibTorch's allocator is asked for it.
 void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice);

@@ -3,7 +3,9 @@
 #include <ganglion/model_io/replica.hpp>
 
 #include <fmt/format.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
 
+#include <csignal>
 #include <cstdio>
 #include <malloc.h>
 #include <new>
@@ -22,6 +24,13 @@ void tune_malloc() {
   constexpr int one_gib = 1 << 30;
   mallopt(M_MMAP_THRESHOLD, one_gib);
   mallopt(M_TRIM_THRESHOLD, one_gib);
+}
+
+/// A model may print. Stdout is for what the command says, which may be one JSON object and nothing else.
+void let_models_print_to_stderr() {
+  torch::jit::setPrintHandler([](const std::string& text) {
+    print_stderr_line(text.substr(0, text.find_last_not_of('\n') + 1));
+  });
 }
 
 void add_verbs(CLI::App& app) {
@@ -88,6 +97,8 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   tune_malloc();
+  let_models_print_to_stderr();
+  std::signal(SIGXFSZ, SIG_IGN);  // an output beyond the limit on file sizes is an error like any other
   CLI::App app{"Data-parallel inference of TorchScript models on NeuronCores", "ganglion"};
   add_verbs(app);
   return parse_and_work(app, argc, argv);

@@ -106,7 +106,9 @@ CLI::Option* add_retune(CLI::App& verb, load_options& options) {
 }
 
 CLI::Option* add_trace_out(CLI::App& verb, std::string& path) {
-  return verb.add_option("--trace-out", path, "Write a timeline of the run that Perfetto and chrome://tracing open")
+  return verb
+      .add_option("--trace-out", path,
+                  "Write a timeline of the run, also of one that fails, that Perfetto and chrome://tracing open")
       ->type_name("FILE");
 }
 

@@ -1,10 +1,14 @@
 #include "progress_line.hpp"
 
+#include "terminal_text.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <limits>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace ganglion::command {
@@ -18,6 +22,13 @@ std::size_t lines_shown = 0;  // guarded by stderr_mutex
 std::string clear_shown() {
   if (lines_shown == 0) return {};
   return lines_shown == 1 ? "\r\033[K" : fmt::format("\r\033[{}A\033[J", lines_shown - 1);
+}
+
+/// How long a line may be to stay one line. A terminal that does not know is taken to have room.
+std::size_t columns_of_stderr() {
+  winsize size{};
+  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col - 1 : std::numeric_limits<std::size_t>::max();
 }
 
 void write_to_stderr(std::string_view text) {
@@ -45,9 +56,9 @@ void progress_line::keep_up_to_date() {
   std::unique_lock lock(mutex_);
   // What is over at once shows nothing.
   while (!ending_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; })) {
-    auto text = text_();
+    auto text = fit_to_columns(fmt::format("ganglion: {}", text_()), columns_of_stderr());
     std::lock_guard writing(stderr_mutex);
-    write_to_stderr(fmt::format("{}ganglion: {}", clear_shown(), text));
+    write_to_stderr(clear_shown() + text);
     lines_shown = 1 + static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
   std::lock_guard writing(stderr_mutex);

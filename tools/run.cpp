@@ -103,6 +103,11 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
   return report;
 }
 
+compiled_model loaded_model(const run_command& given) {
+  progress_line progress([&] { return fmt::format("loading {}", given.model); });
+  return load(given.model, given.loading);
+}
+
 std::vector<tensor_spec> specs_of(const c10::IValue& answer) {
   std::vector<tensor_spec> specs;
   for (const auto& leaf : leaves_of(answer, "output"))
@@ -129,8 +134,8 @@ void run_model(const run_command& given) {
   std::vector<fs::path> read(given.inputs.begin(), given.inputs.end());
   read.emplace_back(given.model);
   check_output_path(given.output, read);
-  if (!given.trace_out.empty()) check_output_path(given.trace_out, read);
-  const auto model = load(given.model, given.loading);
+  check_output_paths({given.output, given.trace_out}, read);
+  const auto model = loaded_model(given);
   check_output_format(model.signature(), given.output);
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));

@@ -3,11 +3,16 @@
     command_run_test.py path/to/ganglion [unittest arguments]
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import pty
+import re
+import resource
+import struct
 import subprocess
+import termios
 import unittest
 from pathlib import Path
 
@@ -41,6 +46,12 @@ class Run(Command):
         self.assertEqual(report["outputs"], [{"name": "output", "dtype": "f32", "shape": [8, 4], "spec": "f32[8,4]"}])
         self.assertEqual((report["output"], report["warnings"]), (at("out.pt"), []))
         self.assertGreater(report["seconds"], 0)
+
+    def test_what_a_model_prints_goes_to_stderr(self):
+        torch.save(torch.rand(2, 2), at("in.pt"))
+        result = call("run", model("prints"), "--input", at("in.pt"), "--output", at("out.pt"), "--json")
+        self.assertEqual(json.loads(result.stdout)["rows"], 2)
+        self.assertIn("rows: 1\n", result.stderr)
 
     def test_numpy_files_go_in_and_come_out(self):
         x = numpy.random.default_rng(1).random((6, 3), dtype=numpy.float32)
@@ -145,12 +156,28 @@ class Run(Command):
         for path, digest in read.items():
             self.assertEqual(hashlib.sha256(Path(path).read_bytes()).digest(), digest)
 
+    def test_two_outputs_must_not_be_one_file(self):
+        torch.save(torch.rand(4, 3), at("in.pt"))
+        os.symlink(at("out.pt"), at("soft-out.pt"))
+        for timeline in ("out.pt", "soft-out.pt"):
+            self.refused("invalid_argument", "run", model("linear"), "--input", at("in.pt"), "--output", at("out.pt"),
+                         "--trace-out", at(timeline), text=[at("out.pt"), at(timeline), "one file"])
+
     def test_an_unwritable_output_is_io_failed(self):
         torch.save(torch.rand(7, 3), at("seven.pt"))
         run = ["run", model("linear"), "--input", at("seven.pt"), "--output"]
         self.refused("io_failed", *run, at("nowhere/out.pt"), text="nowhere")
         self.refused("io_failed", *run, str(folder), text=str(folder))
         self.refused("io_failed", *run, "/dev/full", text="/dev/full")
+
+    def test_an_output_beyond_the_limit_on_file_sizes_is_io_failed(self):
+        torch.save(torch.rand(100, 3), at("in.pt"))
+        result = subprocess.run([GANGLION, "run", model("linear"), "--input", at("in.pt"), "--output", at("out.pt")],
+                                env=environment(), capture_output=True, text=True,
+                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertRegex(result.stderr, r"^ganglion: error\[io_failed\]: '.*out.pt' cannot be written: File too large\n$")
+        self.assertFalse((folder / "out.pt").exists())
 
     def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_read(self):
         for path in self.UNWRITABLE:
@@ -219,7 +246,16 @@ class Run(Command):
         self.assertEqual([path.name for path in folder.glob(".*")], [])
 
     def test_progress_is_shown_on_a_terminal(self):
+        self.shown_on_a_terminal_until(b"ganglion: 0 of 1 row done on 2 cores")
+
+    def test_progress_fits_on_a_narrow_terminal(self):
+        shown = self.shown_on_a_terminal_until(b"\r\x1b[Kganglion: 0 of 1 row", columns=23)
+        progress = [line for line in re.split(rb"\r\n|\r\x1b\[K", shown) if not line.startswith(b"ganglion: warning: ")]
+        self.assertLessEqual(max(len(line) for line in progress), 22, shown)
+
+    def shown_on_a_terminal_until(self, text, columns=0):
         terminal, stderr = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
         process = subprocess.Popen(
             [GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
@@ -227,12 +263,13 @@ class Run(Command):
         os.close(stderr)
         try:
             shown = b""
-            while b"ganglion: 0 of 1 row done on 2 cores" not in shown:
+            while text not in shown:
                 shown += os.read(terminal, 1000)  # fails where the command ends before
         finally:
             process.kill()
             process.wait()
             os.close(terminal)
+        return shown
 
 
 if __name__ == "__main__":

@@ -76,6 +76,12 @@ class SlowOnLarge(nn.Module):
         return x
 
 
+class Prints(nn.Module):
+    def forward(self, x):
+        print("rows:", x.size(0))
+        return x
+
+
 class Half(nn.Module):
     def forward(self, x):
         return x.to(torch.bfloat16)
@@ -108,6 +114,7 @@ def write_source(name, module):
 MODELS = {"linear": (Linear, ["f32[4,3]"]), "pair": (Pair, ["f32[2,3]", "f32[2,3]"]),
           "mixes": (MixesRows, ["f32[4,3]"]), "total": (Total, ["f32[2,3]"]), "width": (WidthByValue, ["f32[1,1]"]),
           "fails": (FailsOnLarge, ["f32[1,2]"]), "slow": (SlowOnLarge, ["f32[1,2]"]), "half": (Half, ["f32[1,2]"]),
+          "prints": (Prints, ["f32[1,2]"]),
           "talks": (TalksOnLarge, ["f32[1,2]"])}
 
 
