@@ -20,17 +20,6 @@ namespace ganglion::command {
 
 namespace {
 
-/// The CPU of a core's lane, or one as good: an engine books them in turn.
-int cpu_of(const bench_session& session, std::size_t core, const std::vector<int>& cpus) {
-  return cpus[session.host.cores()[core].global % cpus.size()];
-}
-
-std::vector<loop_place> one_place_a_core(const bench_session& session, const std::vector<int>& cpus) {
-  std::vector<loop_place> places;
-  for (const auto core : session.cores) places.push_back({{cpu_of(session, core, cpus)}, 1});
-  return places;
-}
-
 /// A model that does nothing: what its round trip takes is the engine's own.
 compiled_model nothing() {
   torch::jit::Module module("nothing");
@@ -45,7 +34,7 @@ idle_baseline idle_round_trips(const bench_session& session) {
   constexpr int rounds = 10;
   const auto window = session.given.seconds / (2 * rounds);
   const auto all_cpus = read_cpu_allowance().cpus;
-  const auto lane_cpu = cpu_of(session, session.cores.front(), all_cpus);
+  const auto lane_cpu = session.cpu_of(session.cores.front(), all_cpus);
   auto other_cpus = all_cpus;
   std::erase(other_cpus, lane_cpu);
   pin_this_thread(other_cpus);
@@ -53,7 +42,7 @@ idle_baseline idle_round_trips(const bench_session& session) {
   ring.round_trips(window);
   const auto model = nothing();
   data_parallel net(session.host, model, {.device_ids = {static_cast<int>(session.cores.front())}});
-  const auto request = make_request(model, 1);
+  const auto request = make_request(model, 1, session.given.seed);
   run_single_stream(net, request, window);
 
   std::vector<double> engine_p50s, ring_p50s;
@@ -67,42 +56,6 @@ idle_baseline idle_round_trips(const bench_session& session) {
 }
 
 }  // namespace
-
-throughput_baseline measure_throughput_baseline(const bench_session& session) {
-  constexpr int rounds = 5;
-  const auto window = session.given.seconds / rounds;
-  const auto allowance = read_cpu_allowance();
-  throughput_baseline result;
-  result.cores = session.cores.size();
-  result.cpus = allowance.count;
-
-  session.progress.stage("baseline: warming up");
-  auto net = session.net_on(result.cores);
-  const auto request = session.request_for(scenario::offline, result.cores);
-  const auto in_flight = warm_up_and_choose_in_flight(net, request, session.given.seconds);
-  bare_loops loops{session.model, one_place_a_core(session, allowance.cpus)};
-  bare_loops intra_op{session.model, {{allowance.cpus, allowance.count}}};
-  result.weight_storages_of_one = intra_op.distinct_weight_storages();
-  result.weight_storages_of_all = loops.distinct_weight_storages();
-
-  std::vector<double> engine_rates, loop_rates, intra_op_rates;
-  std::vector<figure_pair> against_loops, against_intra_op;
-  for (int i = 0; i < rounds; ++i) {
-    session.progress.stage(
-        fmt::format("baseline: engine, bare loops and one forward at a time, round {} of {}", i + 1, rounds));
-    engine_rates.push_back(run_offline(net, request, window, in_flight).rows_per_second);
-    loop_rates.push_back(loops.rows_per_second(window));
-    intra_op_rates.push_back(intra_op.rows_per_second(window));
-    against_loops.push_back({engine_rates.back(), loop_rates.back()});
-    against_intra_op.push_back({engine_rates.back(), intra_op_rates.back()});
-  }
-  result.engine = median(engine_rates);
-  result.bare_loops = median(loop_rates);
-  result.intra_op = median(intra_op_rates);
-  result.ratio_to_bare_loops = median_ratio(against_loops);
-  result.ratio_to_intra_op = median_ratio(against_intra_op);
-  return result;
-}
 
 memory_baseline measure_memory_baseline(const bench_session& session) {
   memory_baseline result;

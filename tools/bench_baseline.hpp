@@ -4,20 +4,30 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace ganglion::command {
 
-/// The engine on all cores against loops over the same program that do nothing else, in rows a second (medians of five
-/// rounds in which each runs in turn), and the medians of the rounds' ratios.
+/// Something else that runs the same rows, in turn with the engine.
+struct peer_figure {
+  std::string key;   ///< its name in the JSON
+  std::string told;  ///< and for people
+  double rows_per_second = 0;
+  double ratio = 0;  ///< of the engine's figure to its own: the median of the rounds
+};
+
+/// The engine on all cores against what does nothing else, in rows a second (medians of five rounds in which each runs
+/// in turn).
 struct throughput_baseline {
   std::size_t cores = 0;
   std::size_t cpus = 0;
   double engine = 0;
-  double bare_loops = 0;  ///< as many pinned threads as cores at once, a replica each
-  double intra_op = 0;    ///< one forward at a time on one replica with as many intra-op threads as CPUs
-  double ratio_to_bare_loops = 0;
-  double ratio_to_intra_op = 0;
+  /// `one_loop`, `bare_loops`, `intra_op`, `intra_op_module`, `intra_op_frozen`, `thread_pool`.
+  std::vector<peer_figure> peers;
+  std::size_t pool_workers = 0;
+  /// Of the thread pool's answer from that of the module run alone.
+  double pool_difference = 0;
   /// Distinct places of weights in one bare loop's replica, and over those of one bare loop a core. The replicas on the
   /// cores are not looked at: nothing public leads to them.
   std::size_t weight_storages_of_one = 0;

@@ -64,8 +64,12 @@ std::vector<c10::IValue> random_arguments(const compiled_model& model, std::int6
   return arguments_from(model.signature(), random_leaves(model, rows, seed));
 }
 
-std::int64_t rows_in(const c10::IValue& answer, const compiled_model& model, std::int64_t requested) {
-  if (!rule_of(model).is_batch_dim || !model.not_eligible().empty()) return requested;
+row_counter::row_counter(const compiled_model& model)
+    : row_for_row_(rule_of(model).is_batch_dim && model.not_eligible().empty()) {}
+
+std::int64_t row_counter::rows_in(const c10::IValue& answer, std::int64_t requested) const {
+  if (!row_for_row_) return requested;
+  if (answer.isTensor()) return answer.toTensor().size(0);
   for (const auto& leaf : leaves_of(answer))
     if (leaf.value.isTensor()) return leaf.value.toTensor().size(0);
   return requested;

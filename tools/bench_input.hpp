@@ -31,9 +31,18 @@ std::vector<c10::IValue> random_leaves(const compiled_model& model, std::int64_t
 /// The same leaves as arguments of forward.
 std::vector<c10::IValue> random_arguments(const compiled_model& model, std::int64_t rows, std::uint64_t seed);
 
-/// The rows of an answer: its first tensor's size along dimension 0, for models whose answers have a row for each of
-/// the input's; nothing is known of others, whose answers count as `requested`.
-std::int64_t rows_in(const c10::IValue& answer, const compiled_model& model, std::int64_t requested);
+/// Counts the rows of answers. Any thread.
+class row_counter {
+ public:
+  explicit row_counter(const compiled_model& model);
+
+  /// The size of the answer's first tensor along dimension 0, for models whose answers have a row for each of the
+  /// input's; nothing is known of others, whose answers count as `requested`.
+  std::int64_t rows_in(const c10::IValue& answer, std::int64_t requested) const;
+
+ private:
+  bool row_for_row_;
+};
 
 /// What to call a row: `image` where the first input looks like images, else `row`.
 const char* row_noun(const compiled_model& model);

@@ -48,9 +48,8 @@ void refuse_too_many_rows(const compiled_model& model, std::int64_t rows) {
 
 }  // namespace
 
-bench_request make_request(const compiled_model& model, std::int64_t rows) {
+bench_request make_request(const compiled_model& model, std::int64_t rows, std::uint64_t seed) {
   refuse_too_many_rows(model, rows);
-  constexpr std::uint64_t seed = 20'190'404;
   return {random_arguments(model, rows, seed), rows};
 }
 
@@ -60,6 +59,7 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
     std::future<c10::IValue> answer;
   };
   load_result result;
+  const row_counter counter{net.model()};
   std::deque<pending> queue;
   const auto send = [&] {
     queue.push_back({clock::now(), net.submit(request.arguments)});
@@ -77,7 +77,7 @@ load_result run_offline(data_parallel& net, const bench_request& request, double
   auto now = begin;
   while (!queue.empty()) {
     const auto answer = queue.front().answer.get();
-    const auto rows = rows_in(answer, net.model(), request.rows);
+    const auto rows = counter.rows_in(answer, request.rows);
     const bool sending = more(now);
     now = clock::now();
     result.latencies.push_back(seconds_between(queue.front().sent, now));
@@ -107,8 +107,8 @@ std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request
   const auto by_rows = 0.5 * static_cast<double>(limits.max_queued_rows) / static_cast<double>(request.rows);
   const auto by_bytes = 0.5 * static_cast<double>(limits.max_queued_bytes) /
                         static_cast<double>(std::max<std::int64_t>(bytes_of(request), 1));
-  const auto executions =
-      std::ceil(static_cast<double>(request.rows) / static_cast<double>(compiled_rows(net.model())));
+  const auto executions = std::ceil(static_cast<double>(request.rows) /
+                                    static_cast<double>(compiled_rows(net.model())));
   const auto least = 1 + std::ceil(2 * static_cast<double>(net.cores().size()) / executions);
   const auto wanted = std::max(least, std::min(most, std::ceil(work_in_flight / typical)));
   return static_cast<std::size_t>(std::max(1.0, std::min({wanted, by_rows, by_bytes})));
@@ -116,6 +116,7 @@ std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request
 
 load_result run_single_stream(data_parallel& net, const bench_request& request, double seconds) {
   load_result result;
+  const row_counter counter{net.model()};
   const auto begin = clock::now(), end = later(begin, seconds);
   auto now = begin;
   do {
@@ -125,7 +126,7 @@ load_result run_single_stream(data_parallel& net, const bench_request& request, 
     ++result.requests_sent;
     ++result.requests_answered;
     result.rows_sent += request.rows;
-    result.rows_answered += rows_in(answer, net.model(), request.rows);
+    result.rows_answered += counter.rows_in(answer, request.rows);
     result.latencies.push_back(seconds_between(sent, now));
   } while (now < end);
   result.seconds = seconds_between(begin, now);

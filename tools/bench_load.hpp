@@ -1,8 +1,11 @@
 #pragma once
 
+#include "bench_result.hpp"
+
 #include <ganglion/engine/data_parallel.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace ganglion::command {
@@ -13,24 +16,8 @@ struct bench_request {
   std::int64_t rows = 0;
 };
 
-/// A random request with so many rows.
-bench_request make_request(const compiled_model& model, std::int64_t rows);
-
-struct load_result {
-  std::int64_t requests_sent = 0;
-  std::int64_t requests_answered = 0;
-  /// Those that the engine refused because its queue was full, and those that were not awaited any longer.
-  std::int64_t requests_refused = 0;
-  std::int64_t requests_abandoned = 0;
-  std::int64_t rows_sent = 0;
-  std::int64_t rows_answered = 0;
-  /// From the first request to the last answer.
-  double seconds = 0;
-  /// Offline: over the time in which the queue was kept full. Else rows_answered / seconds.
-  double rows_per_second = 0;
-  /// Of the answered requests, in seconds.
-  std::vector<double> latencies;
-};
+/// A random request with so many rows; the same seed gives the same values.
+bench_request make_request(const compiled_model& model, std::int64_t rows, std::uint64_t seed);
 
 /// Keeps `in_flight` requests under way for so long, and until at least three were answered, then awaits the rest.
 /// Errors of all loads but for a full queue in `run_server`, thrown: those of the requests.
@@ -44,8 +31,17 @@ std::size_t warm_up_and_choose_in_flight(data_parallel& net, const bench_request
 /// Sends a request when the one before was answered.
 load_result run_single_stream(data_parallel& net, const bench_request& request, double seconds);
 
-/// Sends requests at random times, at `qps` a second on average. Latencies count from the time that was meant for the
-/// request, so what a late sender causes is in them. Answers are awaited for as long again, and a second at least.
-load_result run_server(data_parallel& net, const bench_request& request, double qps, double seconds);
+struct arrivals {
+  double qps = 1;      ///< on average
+  double seconds = 1;  ///< for so long
+  std::uint64_t seed = 1;
+  /// A bound in seconds: the load is cut short as soon as its p99 is certain to be above.
+  std::optional<double> bound;
+};
+
+/// Sends requests at random times. Latencies count from the time that was meant for the request, so what a late sender
+/// causes is in them. Answers are awaited for as long again, and a second at least; what is unanswered then is
+/// cancelled.
+load_result run_server(data_parallel& net, const bench_request& request, const arrivals& plan);
 
 }  // namespace ganglion::command

@@ -10,11 +10,11 @@
 #include <omp.h>
 #include <torch/version.h>
 
+#include <unistd.h>
 #include <algorithm>
 #include <fstream>
 #include <functional>
 #include <future>
-#include <unistd.h>
 
 namespace ganglion::command {
 

@@ -11,4 +11,12 @@ std::chrono::nanoseconds poisson_schedule::next() {
   return std::chrono::nanoseconds{std::llround(at_ * 1e9)};
 }
 
+std::uint64_t seed_of(std::uint64_t given, std::uint64_t measurement) {
+  // The finalizer of splitmix64: neighbouring numbers give seeds that have nothing to do with each other.
+  auto z = given * 0x9e3779b97f4a7c15 + measurement;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
 }  // namespace ganglion::command

@@ -22,4 +22,7 @@ class poisson_schedule {
   std::mt19937_64 random_;
 };
 
+/// A seed for each of the measurements that share one given by the user.
+std::uint64_t seed_of(std::uint64_t given, std::uint64_t measurement);
+
 }  // namespace ganglion::command

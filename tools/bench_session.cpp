@@ -11,7 +11,11 @@ data_parallel bench_session::net_on(std::size_t count) const {
 }
 
 bench_request bench_session::request_for(scenario kind, std::size_t count) const {
-  return make_request(model, given.batch ? *given.batch : default_rows(model, count, kind));
+  return make_request(model, given.batch ? *given.batch : default_rows(model, count, kind), given.seed);
+}
+
+int bench_session::cpu_of(std::size_t core, const std::vector<int>& cpus) const {
+  return cpus[host.cores()[core].global % cpus.size()];
 }
 
 }  // namespace ganglion::command

@@ -23,6 +23,8 @@ struct bench_session {
   data_parallel net_on(std::size_t count) const;
   /// A request of the scenario `kind` for so many cores: `--batch` rows where it was given, else the default ones.
   bench_request request_for(scenario kind, std::size_t count) const;
+  /// The CPU of a core's lane among those of this process, or one as good: an engine books them in turn.
+  int cpu_of(std::size_t core, const std::vector<int>& cpus) const;
 };
 
 }  // namespace ganglion::command

@@ -20,10 +20,14 @@ struct latency_summary {
   double p90 = 0;
   double p95 = 0;
   double p99 = 0;
+  double p999 = 0;
   double largest = 0;
 };
 
 latency_summary summarize(std::vector<double> latencies);
+
+/// So many of `count` values may be above a bound while percentile(0.99) is still within it.
+std::size_t most_above_p99(std::size_t count);
 
 /// Two ways of doing the same work, measured in turn: one pair of figures a round.
 struct figure_pair {

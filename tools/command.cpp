@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ostream>
 #include <unistd.h>
 
 namespace ganglion::command {
@@ -114,15 +115,20 @@ void check_output_paths(const std::vector<fs::path>& outputs, const std::vector<
   }
 }
 
+void write_picture(const fs::path& path, const std::string& svg) {
+  value_or_throw(write_whole_file(path, [&](std::ostream& file) { file << valid_utf8(svg); }));
+}
+
+void warnings_once::print(std::string_view sentence) {
+  std::lock_guard lock(mutex_);
+  if (said_.emplace(sentence).second) print_warning(sentence);
+}
+
 void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice) {
   const auto memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (bytes > memory)
     throw error(errc::invalid_argument, fmt::format("{} takes {:.3g} GiB, but this machine has {:.3g} GiB: {}", what,
                                                     bytes / (1 << 30), memory / (1 << 30), advice));
-}
-
-std::string counted(std::int64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
 }
 
 }  // namespace ganglion::command

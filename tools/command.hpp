@@ -1,5 +1,6 @@
 #pragma once
 
+#include "counted.hpp"
 #include "progress_line.hpp"
 
 #include <ganglion/engine/data_parallel.hpp>
@@ -14,7 +15,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -33,6 +36,7 @@ void add_trace(CLI::App& app);
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_tune(CLI::App& app);
 
 /// The command line cannot be read: exit status 2. One sentence without a full stop, like `ganglion::error`.
 class usage_error : public std::runtime_error {
@@ -115,10 +119,20 @@ void check_output_path(const std::filesystem::path& output, const std::vector<st
 void check_output_paths(const std::vector<std::filesystem::path>& outputs,
                         const std::vector<std::filesystem::path>& sources);
 
+/// Writes a picture, whole or not at all. Errors, thrown: `io_failed`.
+void write_picture(const std::filesystem::path& path, const std::string& svg);
+
+/// Prints each warning once, whoever says it how often. Any thread.
+class warnings_once {
+ public:
+  void print(std::string_view sentence);
+
+ private:
+  std::mutex mutex_;
+  std::set<std::string, std::less<>> said_;
+};
+
 /// Refuses, as `invalid_argument`, what this machine could never hold, before LibTorch's allocator is asked for it.
 void refuse_more_than_memory(std::string_view what, double bytes, std::string_view advice);
-
-/// `1 row`, `2 rows`.
-std::string counted(std::int64_t n, std::string_view noun);
 
 }  // namespace ganglion::command

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "malloc_settings.hpp"
 
 #include <ganglion/model_io/replica.hpp>
 
@@ -7,7 +8,6 @@
 
 #include <csignal>
 #include <cstdio>
-#include <malloc.h>
 #include <new>
 #include <sstream>
 #include <system_error>
@@ -16,15 +16,6 @@ namespace {
 
 using namespace ganglion;
 using namespace ganglion::command;
-
-/// A forward allocates and frees its large activations anew each time. By default malloc gets each of them from the
-/// kernel and gives it back, and zeroing fresh pages takes a good part of a convolution net's time: let it keep them.
-/// That is a program's decision, so it is made here and not in the libraries.
-void tune_malloc() {
-  constexpr int one_gib = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, one_gib);
-  mallopt(M_TRIM_THRESHOLD, one_gib);
-}
 
 /// A model may print. Stdout is for what the command says, which may be one JSON object and nothing else.
 void let_models_print_to_stderr() {
@@ -41,6 +32,7 @@ void add_verbs(CLI::App& app) {
   add_info(app);
   add_run(app);
   add_bench(app);
+  add_tune(app);
   app.footer("Exit status: 0; 1 the work failed or a value was refused; 2 the command line could not be read.\n"
              "Environment: NEURON_RT_VISIBLE_CORES (3, 0-6, 0,2,4-5) or NEURON_RT_NUM_CORES choose the cores of this\n"
              "process and lock them; GANGLION_HOST_CORES pretends a host of so many cores.");
@@ -55,8 +47,9 @@ std::string help_command(const CLI::App& app) {
 std::string parse_error_sentence(const CLI::App& app, const CLI::ParseError& e) {
   auto rest = app.remaining();
   if (app.get_subcommands().empty())
-    return rest.empty() ? "a verb is missing: cores, trace, info, run or bench"
-                        : fmt::format("'{}' is no verb: it is one of cores, trace, info, run and bench", rest.front());
+    return rest.empty() ? "a verb is missing: cores, trace, info, run, bench or tune"
+                        : fmt::format("'{}' is no verb: it is one of cores, trace, info, run, bench and tune",
+                                      rest.front());
   std::string sentence = e.what();
   if (sentence.starts_with("The ")) sentence.front() = 't';
   return sentence;

@@ -1,5 +1,7 @@
 #include "timeline_svg.hpp"
 
+#include "svg.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,55 +14,29 @@ namespace {
 
 // -- the look --------------------------------------------------------------------------------------------------------
 
-constexpr double width = 1280, left = 150, right = 40;
+using look::width;
+constexpr double left = 150, right = 40;
 constexpr double header = 112, lane_gap = 26, bar_height = 34, wait_height = 5, depth_height = 54, footer = 52;
 constexpr std::size_t most_wait_rows = 6;
 /// What is shorter is drawn as long as this, so that nothing that happened is invisible.
 constexpr double least_width = 1;
 
-constexpr const char* ink = "#1c2733";
-constexpr const char* faint_ink = "#66727f";
-constexpr const char* grid = "#e8ebef";
-constexpr const char* queued_colour = "#f3c969";
-constexpr const char* bound_colour = "#e0812f";
-constexpr const char* compute_colour = "#3f78c5";
-constexpr const char* gather_colour = "#1f9e73";
-constexpr const char* failed_colour = "#c93c3c";
+constexpr const char* queued_colour = look::yellow;
+constexpr const char* bound_colour = look::orange;
+constexpr const char* compute_colour = look::blue;
+constexpr const char* gather_colour = look::green;
+constexpr const char* failed_colour = look::red;
 
-constexpr const char* style = R"svg(<style>
-  text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; font-size: 12px; }
-  .title { font-size: 20px; font-weight: 600; }
-  .lane { font-size: 14px; font-weight: 600; }
+constexpr const char* style = R"svg(  .lane { font-size: 14px; font-weight: 600; }
   .rows { font-size: 11px; fill: #ffffff; text-anchor: middle; }
-</style>
-<defs>
+)svg";
+
+constexpr const char* definitions = R"svg(<defs>
   <pattern id="padding" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
     <rect width="6" height="6" fill="#d5e3f5"/><rect width="2" height="6" fill="#7fa6dc"/>
   </pattern>
 </defs>
 )svg";
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&': result += "&amp;"; break;
-      case '<': result += "&lt;"; break;
-      case '>': result += "&gt;"; break;
-      case '"': result += "&quot;"; break;
-      default: result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return result;
-}
-
-/// The largest of 1, 2 and 5 times a power of ten that divides the length into at least eight steps.
-double tick_step(double length) {
-  const auto power = std::pow(10, std::floor(std::log10(length / 8)));
-  for (const auto factor : {5.0, 2.0})
-    if (length / (factor * power) >= 8) return factor * power;
-  return power;
-}
 
 // -- the parts -------------------------------------------------------------------------------------------------------
 
@@ -81,18 +57,12 @@ class drawing {
   }
 
   std::string document() {
-    put(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}">)" "\n", width,
-        bottom_ + footer);
-    out_ += style;
-    rect(0, 0, width, bottom_ + footer, "#ffffff");
-    text(left - 118, 38, picture_.title, ink, "title");
-    text(left - 118, 60, picture_.subtitle, faint_ink);
+    svg_.heading(left - 118, picture_.title, picture_.subtitle);
     legend();
     axis();
     for (std::size_t i = 0; i < lanes_.size(); ++i) lane(lanes_[i], picture_.lanes[i]);
     depth();
-    out_ += "</svg>\n";
-    return std::move(out_);
+    return svg_.finish(bottom_ + footer, style, definitions);
   }
 
  private:
@@ -116,8 +86,8 @@ class drawing {
   void legend() {
     double at = left - 118;
     const auto entry = [&](const char* fill, const char* label) {
-      rect(at, 78, 16, 12, fill);
-      text(at + 22, 88, label, faint_ink);
+      svg_.rect(at, 78, 16, 12, fill);
+      svg_.text(at + 22, 88, label, look::faint_ink);
       at += 46 + 6.8 * static_cast<double>(std::string_view{label}.size());
     };
     entry(queued_colour, "waiting in the queue");
@@ -130,29 +100,29 @@ class drawing {
   }
 
   void axis() {
-    const auto step = tick_step(length_);
-    const int digits = std::max(0, static_cast<int>(-std::floor(std::log10(step) + 1e-9)));
+    const auto step = tick_step(length_, 8);
+    const int digits = decimals_of(step);
     for (int i = 0; i * step <= length_ * (1 + 1e-9); ++i) {
       const auto at = x(i * step);
-      put(R"(<line x1="{0:.2f}" x2="{0:.2f}" y1="{1:.1f}" y2="{2:.1f}" stroke="{3}"/>)" "\n", at, header - 8, bottom_,
-          grid);
-      text(at, bottom_ + 18, fmt::format("{:.{}f}", i * step, digits), faint_ink, "", "middle");
+      svg_.line(at, header - 8, at, bottom_, look::grid);
+      svg_.text(at, bottom_ + 18, fmt::format("{:.{}f}", i * step, digits), look::faint_ink, "", "middle");
     }
-    text((left + width - right) / 2, bottom_ + 38, "milliseconds", faint_ink, "", "middle");
+    svg_.text((left + width - right) / 2, bottom_ + 38, "milliseconds", look::faint_ink, "", "middle");
   }
 
   void lane(const lane_layout& lane, const std::string& name) {
     double busy = 0;
     for (const auto* bar : lane.bars) busy += inside(bar->computed) - inside(bar->started);
     const auto middle = lane.bar_top() + bar_height / 2;
-    text(left - 14, middle - 2, name, ink, "lane", "end");
-    text(left - 14, middle + 14, fmt::format("computes {:.0f} %", 100 * busy / length_), faint_ink, "", "end");
-    rect(left, lane.bar_top(), x(length_) - left, bar_height, "#f5f6f8");
+    svg_.text(left - 14, middle - 2, name, look::ink, "lane", "end");
+    svg_.text(left - 14, middle + 14, fmt::format("computes {:.0f} %", 100 * busy / length_), look::faint_ink, "",
+              "end");
+    svg_.rect(left, lane.bar_top(), x(length_) - left, bar_height, look::ground);
     for (std::size_t i = 0; i < lane.bars.size(); ++i) execution(lane, *lane.bars[i], lane.waits[i]);
   }
 
   void execution(const lane_layout& lane, const timeline_bar& bar, const packed_interval& wait) {
-    put("<g><title>{}</title>\n", told(bar));
+    svg_.put("<g><title>{}</title>\n", told(bar));
     // The first row is next to the bars.
     const auto wait_top = lane.bar_top() - 2 - static_cast<double>(wait.row + 1) * wait_height;
     const auto bound = std::max(bar.formed, wait.begin);
@@ -172,9 +142,9 @@ class drawing {
     const auto label = fmt::format("{}", bar.rows);
     const auto room = x(inside(bar.computed)) - x(inside(bar.started));
     if (room > 10 + 7 * static_cast<double>(label.size()) && bar_height - padding > 13)
-      text((x(inside(bar.computed)) + x(inside(bar.started))) / 2, top + (bar_height - padding) / 2 + 4, label,
-           "#ffffff", "rows");
-    out_ += "</g>\n";
+      svg_.text((x(inside(bar.computed)) + x(inside(bar.started))) / 2, top + (bar_height - padding) / 2 + 4, label,
+                "#ffffff", "rows");
+    svg_.put("</g>\n");
   }
 
   static std::string told(const timeline_bar& bar) {
@@ -190,8 +160,8 @@ class drawing {
     const auto y = [&](std::size_t waiting) {
       return bottom_ - (depth_height - 8) * static_cast<double>(waiting) / static_cast<double>(deepest);
     };
-    text(left - 14, bottom_ - 22, "waiting", ink, "lane", "end");
-    text(left - 14, bottom_ - 6, fmt::format("at most {}", deepest), faint_ink, "", "end");
+    svg_.text(left - 14, bottom_ - 22, "waiting", look::ink, "lane", "end");
+    svg_.text(left - 14, bottom_ - 6, fmt::format("at most {}", deepest), look::faint_ink, "", "end");
     auto path = fmt::format("M{:.2f} {:.2f}", left, bottom_);
     for (std::size_t i = 0; i < picture_.depth.size(); ++i) {
       const auto until = i + 1 < picture_.depth.size() ? picture_.depth[i + 1].at : length_;
@@ -199,10 +169,10 @@ class drawing {
       fmt::format_to(std::back_inserter(path), "L{:.2f} {:.2f}L{:.2f} {:.2f}", x(picture_.depth[i].at), level, x(until),
                      level);
     }
-    put(R"(<path d="{}L{:.2f} {:.2f}Z" fill="{}" fill-opacity="0.45"/>)" "\n", path, x(length_), bottom_,
-        queued_colour);
-    put(R"(<line x1="{0:.2f}" x2="{1:.2f}" y1="{2:.2f}" y2="{2:.2f}" stroke="#b9c1ca"/>)" "\n", left, x(length_),
-        bottom_);
+    svg_.put(R"(<path d="{}L{:.2f} {:.2f}Z" fill="{}" fill-opacity="0.45"/>)"
+             "\n",
+             path, x(length_), bottom_, queued_colour);
+    svg_.line(left, bottom_, x(length_), bottom_, "#b9c1ca");
   }
 
   // -- marks ---------------------------------------------------------------------------------------------------------
@@ -214,23 +184,7 @@ class drawing {
     if (to < 0 || from > length_) return;
     const auto begin = x(inside(from));
     const auto wide = std::max(x(inside(to)) - begin, least);
-    if (wide > 0) rect(begin, top, wide, height, fill);
-  }
-
-  void rect(double at, double top, double wide, double height, const char* fill) {
-    put(R"(<rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}" fill="{}"/>)" "\n", at, top, wide, height, fill);
-  }
-
-  void text(double at, double baseline, const std::string& content, const char* fill, const char* style_class = "",
-            const char* anchor = "") {
-    put(R"(<text x="{:.2f}" y="{:.2f}" fill="{}"{}{}>{}</text>)" "\n", at, baseline, fill,
-        *style_class ? fmt::format(R"( class="{}")", style_class) : "",
-        *anchor ? fmt::format(R"( text-anchor="{}")", anchor) : "", escaped(content));
-  }
-
-  template <class... Values>
-  void put(fmt::format_string<Values...> format, Values&&... values) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Values>(values)...);
+    if (wide > 0) svg_.rect(begin, top, wide, height, fill);
   }
 
   const timeline& picture_;
@@ -238,7 +192,7 @@ class drawing {
   std::vector<lane_layout> lanes_;
   double depth_top_ = 0;
   double bottom_ = 0;
-  std::string out_;
+  svg_document svg_;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "examples.hpp"
 #include "program_trials.hpp"
 
 #include <ganglion/model_io/tensor_file.hpp>
@@ -6,12 +7,10 @@
 #include <fmt/format.h>
 #include <torch/script.h>
 
-#include <charconv>
 #include <chrono>
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -36,69 +35,16 @@ struct trace_command {
   std::string output;
 };
 
-using specs = std::vector<tensor_spec>;
-
-specs specs_of(const std::vector<std::string>& texts) {
-  specs result;
-  for (const auto& text : texts) {
-    auto spec = parse_tensor_spec(text);
-    if (!spec) throw usage_error(spec.error().text);
-    result.push_back(std::move(*spec));
-  }
-  return result;
-}
-
-std::vector<std::string> split(const std::string& list, char at) {
-  std::vector<std::string> items;
-  for (std::size_t from = 0, end = 0; end != std::string::npos; from = end + 1) {
-    end = list.find(at, from);
-    items.push_back(list.substr(from, end - from));
-  }
-  return items;
-}
-
-std::vector<std::int64_t> read_batches(const std::string& list) {
-  std::vector<std::int64_t> batches;
-  if (list.empty()) return batches;
-  for (const auto& item : split(list, ',')) {
-    std::int64_t size = 0;
-    const auto [end, ec] = std::from_chars(item.data(), item.data() + item.size(), size);
-    if (ec != std::errc() || end != item.data() + item.size() || size < 1)
-      throw usage_error(fmt::format("--batches takes positive whole numbers, as 1,8,32, not '{}'", list));
-    batches.push_back(size);
-  }
-  return batches;
-}
-
 /// The arguments of each example: those of --input and of each --also, each with every one of --batches rows.
 std::vector<specs> all_specs(const trace_command& given) {
-  std::vector<specs> lengths{specs_of(given.inputs)};
-  for (const auto& text : given.also) lengths.push_back(specs_of(split(text, ';')));
-  const auto batches = read_batches(given.batches);
+  std::vector<specs> lengths{read_specs(given.inputs)};
+  for (const auto& text : given.also) lengths.push_back(read_specs(split(text, ';')));
+  const auto batches = read_counts("--batches", given.batches);
   if (batches.empty()) return lengths;
   std::vector<specs> all;
   for (const auto& example : lengths)
-    for (auto batch : batches) {
-      all.push_back(example);
-      for (auto& spec : all.back())
-        if (!spec.shape.empty()) spec.shape[0] = batch;
-    }
+    for (auto batch : batches) all.push_back(with_batch(example, batch));
   return all;
-}
-
-/// One argument a spec, with made-up values: always the same ones.
-std::vector<c10::IValue> example_of(const specs& arguments) {
-  double bytes = 0;
-  std::vector<std::string> texts;
-  for (const auto& spec : arguments) {
-    bytes += std::accumulate(spec.shape.begin(), spec.shape.end(), static_cast<double>(c10::elementSize(spec.dtype)),
-                             [](double product, std::int64_t size) { return product * static_cast<double>(size); });
-    texts.push_back(to_string(spec));
-  }
-  refuse_more_than_memory(fmt::format("the example {}", fmt::join(texts, ", ")), bytes, "give smaller sizes");
-  std::vector<c10::IValue> example;
-  for (const auto& spec : arguments) example.emplace_back(random_tensor(spec, /*seed=*/example.size()));
-  return example;
 }
 
 /// The same call for a process of its own.

@@ -12,6 +12,7 @@ import re
 import subprocess
 import unittest
 import xml.etree.ElementTree as xml
+from pathlib import Path
 
 from command_support import GANGLION, Command, at, environment, folder, model
 
@@ -34,8 +35,15 @@ class Bench(Command):
         latency = report["latency_ms"]
         self.assertEqual(latency["count"], requests["answered"])
         self.assertGreater(latency["p50"], 0)
-        for less, more in (("p50", "p90"), ("p90", "p95"), ("p95", "p99"), ("p99", "max"), ("mean", "max")):
+        for less, more in (("p50", "p90"), ("p90", "p95"), ("p95", "p99"), ("p99", "p99.9"), ("p99.9", "max"),
+                           ("mean", "max")):
             self.assertLessEqual(latency[less], latency[more])
+        windows = report["windows"]
+        self.assertEqual(len(windows["figures"]), windows["count"])
+        self.assertLessEqual(windows["count"], windows["most"])
+        self.assertEqual(windows["counted"], min(3, windows["count"]))
+        last = windows["figures"][-3:]
+        self.assertEqual(windows["agreed"], len(last) == 3 and 0 < max(last) <= 1.1 * min(last))
 
     # -- scenarios -----------------------------------------------------------------------------------------------------
 
@@ -54,6 +62,27 @@ class Bench(Command):
         self.assertGreaterEqual(machine["cpus"], 1)
         self.assertRegex(machine["libtorch"], r"^\d+\.\d+")
         self.assertTrue(any("blas" in library for library in machine["blas"]), machine["blas"])
+        self.assertEqual(machine["kernel"], f"{os.uname().sysname} {os.uname().release}")
+        self.assertEqual(machine["allowed_cpus"], sorted(os.sched_getaffinity(0)))
+        flags = set(re.search(r"(?m)^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text())[1].split())
+        self.assertLessEqual(set(machine["isa"]), flags)
+        for flag in {"avx2", "avx512_bf16", "amx_bf16", "asimd"} & flags:
+            self.assertIn(flag, machine["isa"])
+        self.assertEqual(machine["malloc"]["mmap_threshold_bytes"], 1 << 30)
+        self.assertRegex(machine["malloc"]["allocator"], r"^glibc \d")
+        self.assertRegex(machine["date"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual(report["figure"], {"name": "rows_per_second", "value": report["rows_per_second"]})
+
+    def test_figures_are_measured_in_three_windows_or_more_of_a_third_of_the_seconds(self):
+        report = self.bench("linear", seconds="0.9")
+        windows = report["windows"]
+        self.assertAlmostEqual(windows["seconds_each"], 0.3)
+        self.assertGreaterEqual(windows["count"], 3)
+        self.assertGreaterEqual(report["seconds"], 0.9)
+        # Those of the last three alone: a fourth window would have made it more.
+        self.assertLess(report["seconds"], 1.2 + 0.3 * 3)
+        text = self.accepted("bench", model("linear"), "--seconds", "0.1").stdout
+        self.assertRegex(text, r"(?m)^windows +(the last 3 of \d agree|no 3 in a row of \d agree) within 10 %")
 
     def test_requests_of_any_size_are_cut_and_padded(self):
         report = self.bench("linear", "--batch", "22")
@@ -73,6 +102,7 @@ class Bench(Command):
         total = report["latency_ms"]["mean"] * report["requests"]["answered"] / 1000
         self.assertLessEqual(total, report["seconds"] * 1.001)
         self.assertGreater(total, report["seconds"] * 0.5)
+        self.assertEqual(report["figure"], {"name": "p90_ms", "value": report["latency_ms"]["p90"]})
 
     def test_server_sends_at_the_rate_that_was_asked_for(self):
         report = self.bench("linear", "--scenario", "server", "--qps", "200", "--target-p99", "5s", seconds="1", warnings=1)
@@ -81,6 +111,61 @@ class Bench(Command):
         self.assertLess(abs(report["requests"]["sent"] - 200), 4 * math.sqrt(200))
         self.assertEqual(report["requests"]["answered"], report["requests"]["sent"])
         self.assertTrue(report["target_held"])
+
+    def test_a_seed_gives_the_same_arrivals_again_and_another_seed_gives_others(self):
+        def sent(seed):
+            report = self.bench("linear", "--scenario", "server", "--qps", "300", "--seed", seed, warnings=1)
+            self.assertEqual(report["seed"], int(seed))
+            return report["windows"]["requests"][:3]
+
+        first = {seed: sent(seed) for seed in ("1", "2", "3")}
+        self.assertEqual(first, {seed: sent(seed) for seed in first})
+        self.assertEqual(len({tuple(counts) for counts in first.values()}), 3)
+        # Each window has arrivals of its own.
+        self.assertGreater(max(len(set(counts)) for counts in first.values()), 1)
+
+    def test_server_without_a_rate_looks_for_the_highest_that_keeps_the_target(self):
+        report = self.bench("linear", "--scenario", "server", "--target-p99", "100ms", "--picture", at("rates.svg"),
+                            seconds="0.3", warnings=1)
+        search, rates = report["search"], report["rates"]
+        self.assertTrue(search["found"], report)
+        self.assertEqual(report["figure"], {"name": "requests_per_second", "value": report["qps"]})
+        self.assertEqual((search["qps"], report["target_held"]), (report["qps"], True))
+        self.assertLessEqual(report["latency_ms"]["p99"], 100)
+        confirmed = [rate for rate in rates if rate["for"] == "confirmation"][-1]
+        self.assertEqual((confirmed["qps"], confirmed["held"]), (report["qps"], True))
+        self.assertEqual(confirmed["requests"], report["requests"]["sent"])
+        failed = [rate["qps"] for rate in rates if rate["for"] == "confirmation" and not rate["held"]]
+        self.assertTrue(all(report["qps"] < rate for rate in failed), rates)
+        self.assertGreater(sum(rate["for"] == "search" for rate in rates), 1)
+        # The picture has points below the rate that was found as well.
+        self.assertGreater(sum(rate["for"] == "picture" for rate in rates), 3)
+        picture = xml.parse(at("rates.svg")).getroot()
+        texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+        for wanted in ("linear.pt on 2 cores", "p50", "p99", "target: p99 100 ms", f"{report['qps']:.4g} requests/s"):
+            self.assertIn(wanted, texts)
+        circles = list(picture.iter("{http://www.w3.org/2000/svg}circle"))
+        self.assertEqual(len(circles), 2 * len({rate["qps"] for rate in rates}))
+
+    def test_server_says_that_no_rate_keeps_the_target(self):
+        report = self.bench("linear", "--scenario", "server", "--target-p99", "1us", seconds="0.3", warnings=1)
+        self.assertEqual((report["search"]["found"], report["search"]["qps"], report["target_held"]), (False, None, False))
+        self.assertEqual(report["figure"], {"name": "requests_per_second", "value": 0})
+        self.assertFalse(any(rate["held"] for rate in report["rates"]))
+        text = self.accepted("bench", model("linear"), "--scenario", "server", "--target-p99", "1us", "--seconds", "0.3",
+                             warnings=1).stdout
+        self.assertRegex(text, r"(?m)^highest rate +none keeps a p99 of 0.001 ms, \d+ measurements; ")
+
+    def test_the_picture_of_a_given_rate_has_points_up_to_it(self):
+        report = self.bench("linear", "--scenario", "server", "--qps", "100", "--picture", at("rate.svg"), warnings=1)
+        self.assertEqual(report["picture"], at("rate.svg"))
+        self.assertNotIn("search", report)
+        self.assertEqual((report["rates"][0]["qps"], report["rates"][0]["for"]), (100, "given"))
+        self.assertEqual(sorted(rate["qps"] for rate in report["rates"])[0], 10)
+        self.assertEqual(len(list(xml.parse(at("rate.svg")).getroot().iter("{http://www.w3.org/2000/svg}circle"))),
+                         2 * len(report["rates"]))
+        # What is drawn besides is not counted.
+        self.assertEqual(report["requests"]["sent"], report["rates"][0]["requests"])
 
     def test_server_says_that_a_target_was_missed(self):
         report = self.bench("linear", "--scenario", "server", "--qps", "50", "--target-p99", "1us", warnings=1)
@@ -118,9 +203,12 @@ class Bench(Command):
     def test_baseline_compares_with_bare_loops_a_bare_ring_and_memory(self):
         baseline = self.bench("linear", "--baseline", seconds="0.5")["baseline"]
         throughput, memory, idle = baseline["throughput"], baseline["memory"], baseline["idle"]
-        for name in ("engine_rows_per_second", "bare_loops_rows_per_second", "intra_op_rows_per_second",
-                     "ratio_to_bare_loops", "ratio_to_intra_op"):
-            self.assertGreater(throughput[name], 0)
+        self.assertGreater(throughput["engine_rows_per_second"], 0)
+        for peer in ("one_loop", "bare_loops", "intra_op", "intra_op_module", "intra_op_frozen", "thread_pool"):
+            self.assertGreater(throughput[f"{peer}_rows_per_second"], 0)
+            self.assertGreater(throughput[f"ratio_to_{peer}"], 0)
+        self.assertEqual(throughput["thread_pool_workers"], 4)
+        self.assertLess(throughput["thread_pool_largest_difference"], 1e-5)
         self.assertEqual(throughput["replicas"], 2)
         self.assertEqual(throughput["weight_storages_one_replica"], 2)  # weight and bias
         self.assertEqual(throughput["weight_storages_all_replicas"], throughput["weight_storages_one_replica"])
@@ -130,6 +218,20 @@ class Bench(Command):
         self.assertGreater(memory["activations_mib"], 0)
         for name in ("engine_p50_us", "ring_p50_us", "ratio"):
             self.assertGreater(idle[name], 0)
+
+    def test_the_baseline_is_for_every_kind_of_answer(self):
+        # 5 rows in chunks of 2 on 2 cores: pieces that are padded, and one chunk more than cores.
+        for name, arguments, warnings in (("linear", ["--batch", "5"], 0), ("pair", ["--batch", "5"], 0),
+                                          ("mixes", [], 1), ("total", [], 2)):
+            with self.subTest(name):
+                baseline = self.bench(name, "--baseline", *arguments, seconds="0.05", warnings=warnings)["baseline"]
+                self.assertLess(baseline["throughput"]["thread_pool_largest_difference"], 1e-5)
+
+    def test_the_baseline_is_told_to_people_too(self):
+        text = self.accepted("bench", model("linear"), "--baseline", "--seconds", "0.05").stdout
+        for wanted in ("bare loop on a pinned thread", "2 bare loops at once", "one forward at a time on", "plain module",
+                       "frozen module", "a pool of 4 threads as torch.neuron documents it"):
+            self.assertRegex(text, rf"(?m)^ +\d+\.\d+ of .*{wanted} \(\d+\.\d+ rows/s\)$")
 
     def test_timeline_is_a_picture_with_a_lane_a_core(self):
         report = self.bench("linear", "--batch", "22", "--timeline", at("run.svg"))
@@ -199,7 +301,8 @@ class Bench(Command):
 
     def test_a_command_line_that_makes_no_sense_is_unreadable(self):
         path = model("linear")
-        self.unreadable("bench", path, "--scenario", "server", text="--qps")
+        self.unreadable("bench", path, "--scenario", "server", text=("--qps", "--target-p99"))
+        self.unreadable("bench", path, "--seed", "one", text="one")
         self.unreadable("bench", path, "--scenario", "sever", text=("--scenario", "sever"))
         self.unreadable("bench", path, "--scenario", "server", "--qps", "many", text="many")
         self.unreadable("bench", path, "--scenario", "single-stream", "--target-p99", "15", text=("15ms", "'15'"))
@@ -220,6 +323,11 @@ class Bench(Command):
         self.refused("invalid_argument", "bench", path, "--batch", "99999999999999", text=("GiB", "--batch"))
         self.refused("invalid_argument", "bench", path, "--qps", "10", text=("--qps", "offline"))
         self.refused("invalid_argument", "bench", path, "--target-p99", "15ms", text="offline")
+        self.refused("invalid_argument", "bench", path, "--seed", "-1", text="--seed is -1")
+        self.refused("invalid_argument", "bench", path, "--picture", at("p.svg"), text=("--picture", "server", "offline"))
+        picture = ["bench", path, "--scenario", "server", "--qps", "10", "--picture"]
+        self.refused("io_failed", *picture, at("missing/p.svg"), text="missing")
+        self.refused("invalid_argument", *picture, path, text="linear.pt")
         self.refused("invalid_device_id", "bench", path, "--device-ids", "nc:2", text="nc:2")
         self.refused("io_failed", "bench", path, "--timeline", at("missing/run.svg"), text="missing")
         for timeline in self.UNWRITABLE[:2] + self.UNWRITABLE[3:]:

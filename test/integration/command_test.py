@@ -27,8 +27,8 @@ class CommandLine(Command):
             self.assertRegex(result.stdout, r"Usage: ganglion|^ganglion \d+\.\d+\.\d+\n$")
 
     def test_what_cannot_be_read_is_one_line_and_status_2(self):
-        self.unreadable(text="cores, trace, info, run")
-        self.unreadable("walk", text=["walk", "cores, trace, info, run"])
+        self.unreadable(text="cores, trace, info, run, bench or tune")
+        self.unreadable("walk", text=["walk", "cores, trace, info, run, bench and tune"])
         self.unreadable("cores", "--colour", text="--colour")
         self.unreadable("info", text="MODEL")
         run = ["run", "m.pt", "--input", "i.pt", "--output", "o.pt"]

@@ -3,6 +3,7 @@
 #include <support/doctest.hpp>
 
 #include <cmath>
+#include <set>
 #include <vector>
 
 using namespace ganglion::command;
@@ -32,6 +33,14 @@ TEST_CASE("a seed gives the same arrivals each time, another seed gives others")
     same_as_other_seed += at == c.next();
   }
   EXPECT(same_as_other_seed == 0);
+}
+
+TEST_CASE("neighbouring seeds and measurements have no arrivals in common") {
+  std::set<std::uint64_t> seeds;
+  for (std::uint64_t given = 0; given < 50; ++given)
+    for (std::uint64_t measurement = 0; measurement < 50; ++measurement) seeds.insert(seed_of(given, measurement));
+  EXPECT(seeds.size() == 2500);
+  EXPECT(seed_of(7, 3) == seed_of(7, 3));
 }
 
 TEST_CASE("arrivals come in order, at the mean rate") {

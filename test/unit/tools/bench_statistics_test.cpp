@@ -62,9 +62,26 @@ TEST_CASE("latencies are told by count, mean, percentiles and the largest") {
   EXPECT(summary.p90 == 180);
   EXPECT(summary.p95 == 190);
   EXPECT(summary.p99 == 198);
+  EXPECT(summary.p999 == 200);
   EXPECT(summary.largest == 200);
   EXPECT(summarize({}).count == 0);
   EXPECT(summarize({}).p99 == 0);
+}
+
+TEST_CASE("so many values may be above a bound that the p99 keeps, and no more") {
+  EXPECT(most_above_p99(0) == 0);
+  EXPECT(most_above_p99(1) == 0);
+  EXPECT(most_above_p99(99) == 0);
+  EXPECT(most_above_p99(100) == 1);
+  EXPECT(most_above_p99(1000) == 10);
+  for (std::size_t count = 1; count < 500; ++count) {
+    std::vector<double> values(count, 1.0);
+    const auto most = most_above_p99(count);
+    std::fill(values.end() - static_cast<std::ptrdiff_t>(most), values.end(), 2.0);
+    EXPECT(percentile(values, 0.99) == 1);
+    if (most < count) values[count - most - 1] = 2.0;
+    EXPECT(percentile(values, 0.99) == 2);
+  }
 }
 
 TEST_CASE("the median of ratios pairs what was measured together") {

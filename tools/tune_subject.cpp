@@ -1,0 +1,59 @@
+#include "tune_subject.hpp"
+
+#include "bench_input.hpp"
+#include "command.hpp"
+#include "program_trials.hpp"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+#include <algorithm>
+
+namespace ganglion::command {
+
+tune_subject::tune_subject(const std::filesystem::path& model, const load_options& loading, const specs& arguments,
+                           std::optional<auto_cast> cast)
+    : path_(model), loading_(loading), arguments_(arguments) {
+  if (!arguments.empty()) {
+    module_ = load_module(model, loading);
+    example_ = [arguments](std::int64_t rows) { return example_of(with_batch(arguments, rows)); };
+  } else {
+    const auto compiled = load(model, loading);
+    const auto& example = compiled.signature().example;
+    module_ = compiled.source();
+    if (compiled.recipe().ends_with("+bf16")) cast_ = auto_cast::bf16;
+    if (std::all_of(example.begin(), example.end(), [](const auto& argument) { return argument.isTensor(); }))
+      arguments_ = compiled.inputs();
+    example_ = [compiled](std::int64_t rows) { return random_arguments(compiled, rows, /*seed=*/0); };
+  }
+  if (cast) cast_ = *cast;
+}
+
+void tune_subject::try_programs(const std::set<std::int64_t>& batches,
+                                const std::function<void(std::string_view)>& tell) {
+  if (arguments_.empty()) return;
+  // A trial writes nothing, but the call that it is made of names an output.
+  const auto output = std::filesystem::temp_directory_path() / fmt::format("ganglion-tune-{}.pt", getpid());
+  std::vector<std::string> call{"trace",         path_.native(), "--output",
+                                output.native(), "--auto-cast",  cast_ == auto_cast::bf16 ? "bf16" : "none"};
+  const auto add = [&](const char* name, const std::string& value) { call.insert(call.end(), {name, value}); };
+  for (const auto& spec : arguments_) add("--input", to_string(spec));
+  for (const auto& path : loading_.op_libraries) add("--op-library", path.native());
+  const auto smallest = std::to_string(*batches.begin()), largest = std::to_string(*batches.rbegin());
+  add("--batches", smallest == largest ? smallest : smallest + "," + largest);
+  excluded_ = programs_to_avoid(call, tell);
+}
+
+compiled_model tune_subject::compile(std::int64_t batch, std::size_t threads) const {
+  trace_options options;
+  options.auto_cast = cast_;
+  options.threads = threads;
+  options.excluded = excluded_;
+  try {
+    return trace(module_, example_(batch), options);
+  } catch (const error& e) {
+    throw error(e.failure().code, fmt::format("for a batch of {}: {}", batch, e.what()));
+  }
+}
+
+}  // namespace ganglion::command

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "examples.hpp"
+
+#include <ganglion/model_io/model.hpp>
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace ganglion::command {
+
+/// A model that is compiled for one batch size after the other.
+class tune_subject {
+ public:
+  /// A TorchScript file with the specs of its arguments; or without them a compiled model, which says what it takes,
+  /// and how it was cast where `cast` is unset. Errors, thrown: those of `load_module` and `load`.
+  tune_subject(const std::filesystem::path& model, const load_options& loading, const specs& arguments,
+               std::optional<auto_cast> cast);
+
+  /// Tries, for the smallest and the largest of the batches, which programs cannot be tried in this process: see
+  /// `programs_to_avoid`.
+  void try_programs(const std::set<std::int64_t>& batches, const std::function<void(std::string_view)>& tell);
+
+  /// In memory. Errors, thrown: those of `trace`, with the batch in the sentence.
+  compiled_model compile(std::int64_t batch, std::size_t threads) const;
+
+ private:
+  std::filesystem::path path_;
+  load_options loading_;
+  specs arguments_;  ///< empty where no specs can say what the model takes
+  torch::jit::Module module_;
+  auto_cast cast_ = auto_cast::none;
+  std::function<std::vector<c10::IValue>(std::int64_t rows)> example_;
+  std::map<std::string, std::string> excluded_;
+};
+
+}  // namespace ganglion::command
