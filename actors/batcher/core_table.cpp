@@ -4,36 +4,94 @@
 
 namespace ganglion {
 
+namespace {
+
+template <class Key>
+void count_down(std::map<Key, std::size_t>& counts, typename std::map<Key, std::size_t>::iterator one) {
+  if (--one->second == 0) counts.erase(one);
+}
+
+}  // namespace
+
+// -- groups -----------------------------------------------------------------------------------------------------------
+
+std::size_t core_table::open_group(const std::vector<std::size_t>& cores) {
+  auto is_it = [&cores](const group_entry& g) { return g.users > 0 && g.value->cores() == cores; };
+  auto found = std::find_if(groups_.begin(), groups_.end(), is_it);
+  if (found == groups_.end()) {
+    found = std::find_if(groups_.begin(), groups_.end(), [](const group_entry& g) { return g.users == 0; });
+    if (found == groups_.end()) found = groups_.emplace(groups_.end());
+    found->value.emplace(cores);
+    const auto group = static_cast<std::size_t>(found - groups_.begin());
+    for (std::size_t place = 0; place < cores.size(); ++place) {
+      auto& c = at(cores[place]);
+      c.groups.push_back({group, place});
+      found->value->set(place, load_of(c));
+    }
+  }
+  ++found->users;
+  return static_cast<std::size_t>(found - groups_.begin());
+}
+
+void core_table::close_group(std::size_t group) {
+  auto& g = groups_[group];
+  if (--g.users > 0) return;
+  for (auto core : g.value->cores())
+    std::erase_if(cores_[core].groups, [group](const membership& m) { return m.group == group; });
+  g.value.reset();
+}
+
+core_load core_table::load_of(const entry& c) const {
+  core_load load;
+  load.measured = c.measured;
+  load.up = c.up;
+  if (c.up && !c.held_back) {
+    load.executions = c.account.executions();
+    load.seconds = c.account.seconds();
+  }
+  return load;
+}
+
+void core_table::note(std::size_t core) {
+  const auto& c = cores_[core];
+  for (const auto& m : c.groups) groups_[m.group].value->set(m.place, load_of(c));
+}
+
+// -- which are there --------------------------------------------------------------------------------------------------
+
+core_table::entry& core_table::at(std::size_t core) {
+  if (core >= cores_.size()) cores_.resize(core + 1);
+  return cores_[core];
+}
+
 void core_table::up(std::size_t core) {
-  auto& c = cores_[core];
+  auto& c = at(core);
   c.up = true;
   c.lost = false;
   c.account = credit_account{credits_};
+  note(core);
 }
 
 std::vector<execution_ptr> core_table::down(std::size_t core, bool returns) {
-  auto& c = cores_[core];
+  auto& c = at(core);
   c.up = false;
   c.lost = !returns;
   c.account = credit_account{credits_};
   c.measured = 0;
   std::vector<execution_ptr> result;
-  for (auto& [id, h] : std::exchange(c.in_flight, {})) result.push_back(std::move(h.work));
+  for (auto& [id, h] : c.in_flight) {
+    forget(c, *h.work);
+    result.push_back(std::move(h.work));
+  }
+  if (!c.in_flight.empty()) no_longer_busy(core);
+  c.in_flight.clear();
+  note(core);
   return result;
-}
-
-const core_table::entry* core_table::find(std::size_t core) const {
-  auto found = cores_.find(core);
-  return found == cores_.end() ? nullptr : &found->second;
 }
 
 bool core_table::is_up(std::size_t core) const {
   const auto* c = find(core);
   return c != nullptr && c->up;
-}
-
-std::size_t core_table::count_up(const std::vector<std::size_t>& among) const {
-  return static_cast<std::size_t>(std::count_if(among.begin(), among.end(), [this](auto core) { return is_up(core); }));
 }
 
 bool core_table::all_lost(const std::vector<std::size_t>& among) const {
@@ -43,65 +101,99 @@ bool core_table::all_lost(const std::vector<std::size_t>& among) const {
   });
 }
 
-bool core_table::any_up_beside(const std::vector<std::size_t>& among, std::optional<std::size_t> core) const {
+bool core_table::any_up_beside(const std::vector<std::size_t>& among, std::size_t core) const {
   return std::any_of(among.begin(), among.end(), [&](auto other) { return core != other && is_up(other); });
 }
 
+bool core_table::any_up_beside(std::size_t group, std::size_t core) const {
+  const auto* c = find(core);
+  bool is_one = c != nullptr && c->up &&
+                std::ranges::any_of(c->groups, [group](const membership& m) { return m.group == group; });
+  return count_up(group) > static_cast<std::size_t>(is_one);
+}
+
+// -- what they hold ---------------------------------------------------------------------------------------------------
+
 std::optional<std::size_t> core_table::pick(const core_wish& wish) const {
-  std::optional<std::size_t> best;
-  const entry* best_entry = nullptr;
-  bool must_avoid = wish.avoid && any_up_beside(*wish.cores, wish.avoid);
-  for (auto core : *wish.cores) {
-    const auto* c = find(core);
-    if (c == nullptr || !c->up || !c->account.accepts(wish.seconds)) continue;
-    if (wish.bound && *wish.bound != core) continue;
-    if (must_avoid && *wish.avoid == core) continue;
-    if (wish.also && !wish.also(core)) continue;
-    auto is_ours = [&wish](const auto& h) {
-      const auto& work = *h.second.work;
-      return work.deployment_id == wish.deployment_id && work.parts.front().owner->bucket() == wish.bucket;
-    };
-    if (!wish.full && std::any_of(c->in_flight.begin(), c->in_flight.end(), is_ours)) continue;
-    if (best_entry != nullptr && best_entry->account.executions() <= c->account.executions()) continue;
-    best = core;
-    best_entry = c;
+  const auto& group = *groups_[wish.group].value;
+  const bucket_key key{wish.deployment_id, wish.bucket};
+  auto takes = [&](const core_load& load) { return credits_.accept(load.executions, load.seconds, wish.seconds); };
+  auto holds_its_bucket = [&](std::size_t core) { return cores_[core].of_buckets.contains(key); };
+  if (wish.bound) {
+    const auto* c = find(*wish.bound);
+    bool may = c != nullptr && takes(load_of(*c)) && (wish.full || !holds_its_bucket(*wish.bound));
+    return may ? wish.bound : std::nullopt;
   }
-  return best;
+  if (!wish.full) {
+    // Where all of them hold something of it, none is looked at.
+    auto found = cores_of_bucket_.find(key);
+    if (found != cores_of_bucket_.end() && found->second >= group.total().up) return std::nullopt;
+  }
+  bool must_avoid = wish.avoid && any_up_beside(wish.group, *wish.avoid);
+  return group.least_busy(takes, [&](std::size_t core) {
+    return !(must_avoid && *wish.avoid == core) && (wish.full || !holds_its_bucket(core));
+  });
+}
+
+void core_table::hold_back(std::size_t core) {
+  at(core).held_back = true;
+  held_back_.push_back(core);
+  note(core);
+}
+
+void core_table::release() {
+  for (auto core : held_back_) {
+    cores_[core].held_back = false;
+    note(core);
+  }
+  held_back_.clear();
 }
 
 void core_table::give(std::size_t core, const execution_ptr& work, double seconds, double measured) {
-  auto& c = cores_[core];
+  auto& c = at(core);
+  if (c.in_flight.empty()) {
+    c.busy_place = busy_.size();
+    busy_.push_back(core);
+  }
   c.account.take(seconds);
   c.measured += measured;
   c.in_flight.emplace(work->id, held{work, seconds, measured});
+  ++in_flight_;
+  if (++c.of_buckets[key_of(*work)] == 1) ++cores_of_bucket_[key_of(*work)];
+  note(core);
 }
 
 std::optional<std::pair<execution_ptr, double>> core_table::take(std::size_t core, std::uint64_t execution_id) {
-  auto& c = cores_[core];
+  auto& c = at(core);
   auto node = c.in_flight.extract(execution_id);
   if (!node) return std::nullopt;
-  c.account.give_back(node.mapped().seconds);
-  c.measured = c.in_flight.empty() ? 0 : c.measured - node.mapped().measured;
-  return std::pair{std::move(node.mapped().work), node.mapped().seconds};
+  auto& [work, seconds, measured] = node.mapped();
+  c.account.give_back(seconds);
+  c.measured = c.in_flight.empty() ? 0 : c.measured - measured;
+  forget(c, *work);
+  if (c.in_flight.empty()) no_longer_busy(core);
+  note(core);
+  return std::pair{std::move(work), seconds};
 }
 
-std::size_t core_table::in_flight() const {
-  std::size_t count = 0;
-  for (const auto& [index, c] : cores_) count += c.in_flight.size();
-  return count;
+void core_table::forget(entry& c, const execution& work) {
+  --in_flight_;
+  auto of_core = c.of_buckets.find(key_of(work));
+  if (of_core->second == 1) count_down(cores_of_bucket_, cores_of_bucket_.find(of_core->first));
+  count_down(c.of_buckets, of_core);
 }
 
-double core_table::measured_in_flight(const std::vector<std::size_t>& among) const {
-  double seconds = 0;
-  for (auto core : among)
-    if (const auto* c = find(core)) seconds += c->measured;
-  return seconds;
+void core_table::no_longer_busy(std::size_t core) {
+  auto place = cores_[core].busy_place;
+  busy_[place] = busy_.back();
+  cores_[busy_[place]].busy_place = place;
+  busy_.pop_back();
 }
 
 bool core_table::all_done() const {
   // The latest first: under load it is the one that has not run.
-  for (const auto& [index, c] : cores_)
-    for (auto held = c.in_flight.rbegin(); held != c.in_flight.rend(); ++held)
+  for (auto core : busy_)
+    for (auto held = cores_[core].in_flight.rbegin(); held != cores_[core].in_flight.rend(); ++held)
       for (const auto& p : held->second.work->parts)
         if (!p.where->done()) return false;
   return true;

@@ -20,7 +20,8 @@ void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size
   const auto& options = d->coalescing;
   auto cores = d->cores;
   for (auto core : loading) std::erase(cores, core);
-  deployment_state state{d, std::move(cores), num_workers, {}, 0, false, {}};
+  auto group = cores_.open_group(cores);
+  deployment_state state{d, std::move(cores), group, num_workers, {}, 0, false, {}};
   for (const auto& b : d->programs.buckets)
     state.buckets.push_back({state.buckets.size(), request_queue{{b.sizes.back(), options.ageing}},
                              batch_cover{b.sizes, options.deterministic}, 0, 0, {}, {}});
@@ -31,12 +32,14 @@ void formation::model_on_core(std::uint64_t deployment_id, std::size_t core) {
   auto found = deployments_.find(deployment_id);
   if (found == deployments_.end()) return;
   auto& d = found->second;
-  lone_.reset();  // its share was of other cores
+  end_sharing();  // its share was of other cores
   if (d.cores.empty())
     for (auto& b : d.buckets) join_turns(b);
   d.cores.push_back(core);
   // they are taken in the order given, whichever had the model first
   std::ranges::sort(d.cores, {}, [&](std::size_t c) { return std::ranges::find(d.target->cores, c); });
+  cores_.close_group(d.group);
+  d.group = cores_.open_group(d.cores);
 }
 
 void formation::fail_deployment(std::uint64_t deployment_id, const failure& reason) {
@@ -55,10 +58,11 @@ bool formation::close(std::uint64_t deployment_id) {
 
 std::vector<std::uint64_t> formation::take_closed() {
   std::vector<std::uint64_t> done;
-  std::erase_if(deployments_, [&done](const auto& entry) {
+  std::erase_if(deployments_, [&done, this](const auto& entry) {
     const auto& [id, d] = entry;
     auto waits = [](const bucket_state& b) { return !b.queue.empty(); };
     if (!d.closing || d.in_flight > 0 || std::any_of(d.buckets.begin(), d.buckets.end(), waits)) return false;
+    cores_.close_group(d.group);
     done.push_back(id);
     return true;
   });
@@ -81,7 +85,7 @@ void formation::expect_seconds(std::uint64_t deployment_id, std::size_t program,
 }
 
 void formation::core_up(std::size_t core) {
-  lone_.reset();  // its share was of other cores
+  end_sharing();  // its share was of other cores
   cores_.up(core);
 }
 
@@ -102,16 +106,13 @@ std::optional<assignment> formation::next(clock::time_point now) {
   return std::nullopt;
 }
 
-core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full,
-                             const request& owner) const {
+core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full) {
   core_wish wish;
-  wish.cores = &d.cores;
+  wish.group = d.group;
   wish.deployment_id = d.target->id;
   wish.bucket = b.index;
   wish.seconds = b.cover.seconds(size, unmeasured_seconds);
   wish.full = full;
-  if (lone_ && lone_->id == owner.id())
-    wish.also = [this, &owner](std::size_t core) { return !has_its_share(owner, core); };
   return wish;
 }
 
@@ -126,7 +127,7 @@ std::optional<assignment> formation::next_of(deployment_state& d, bucket_state& 
   auto again = b.queue.take_again([&](const batch& rows) {
     const auto& owner = *rows.pieces.front().owner;
     size = size_for(owner, rows.rows());
-    auto wish = wish_of(d, b, size, true, owner);
+    auto wish = wish_of(d, b, size, true);
     wish.bound = rows.bound;
     wish.avoid = rows.avoid;
     return cores_.pick(wish);
@@ -136,7 +137,7 @@ std::optional<assignment> formation::next_of(deployment_state& d, bucket_state& 
   if (!front) return std::nullopt;
   if (front->joinable()) return next_joined(d, b, now);
   size = size_for(*front, b.queue.next_chunk_rows());
-  auto core = cores_.pick(wish_of(d, b, size, true, *front));
+  auto core = cores_.pick(wish_of(d, b, size, true));
   if (!core) return std::nullopt;
   return bind(d, b, b.queue.take_chunk(*core), size, *core, now);
 }
@@ -155,7 +156,7 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
       return std::nullopt;
     }
   }
-  auto core = cores_.pick(wish_of(d, b, size, full, *b.queue.front()));
+  auto core = cores_.pick(wish_of(d, b, size, full));
   if (!core) return std::nullopt;
   return bind(d, b, b.queue.take_joined(size), size, *core, now);
 }
@@ -179,7 +180,7 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
     work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.losses});
     work->input_bytes += p.rows * p.owner->row_bytes();
     offset += p.rows;
-    if (lone_ && lone_->id == p.owner->id()) lone_->had[core] += p.rows;
+    if (lone_ && lone_->id == p.owner->id() && (lone_->had[core] += p.rows) >= lone_->share) cores_.hold_back(core);
   }
   for (const auto& waits : d.buckets) work->queued_rows += waits.queue.rows();
   auto seconds = b.cover.seconds(size, unmeasured_seconds);
@@ -213,16 +214,15 @@ bool formation::idle() const {
 void formation::share_evenly(const request& r, const deployment_state& d) {
   const auto& plan = r.chunks();
   if (plan.executions() != plan.size()) return;  // the executions of a chunk stay together
-  auto cores = cores_.count_up(d.cores);
+  auto cores = cores_.count_up(d.group);
   if (cores == 0) return;
   auto chunks = static_cast<std::int64_t>((plan.size() + cores - 1) / cores);
   lone_ = lone_request{r.id(), chunks * plan.chunk_rows(), {}};
 }
 
-bool formation::has_its_share(const request& r, std::size_t core) const {
-  if (!lone_ || lone_->id != r.id()) return false;
-  auto found = lone_->had.find(core);
-  return found != lone_->had.end() && found->second >= lone_->share;
+void formation::end_sharing() {
+  lone_.reset();
+  cores_.release();
 }
 
 void formation::join_turns(bucket_state& joins) const {

@@ -40,7 +40,7 @@ double formation::expected_wait(const deployment_state& d, const request& r) con
   auto p = r.options().priority;
   const auto& own = d.buckets[r.bucket()];
   auto before = own.cover.cost(own.queue.rows_before(p, r.options().tenant));
-  auto seconds = cores_.measured_in_flight(d.target->cores) + before;
+  auto seconds = cores_.measured_in_flight(d.group) + before;
   // The other queues for these cores take turns with its own: of its class they get as much as that, and an execution.
   auto turn = before + own.cover.seconds(own.cover.largest(), 0);
   auto share_cores = [&d](const deployment_state& other) {
@@ -56,7 +56,7 @@ double formation::expected_wait(const deployment_state& d, const request& r) con
       seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun(p) + b.queue.rows_up_to(p)) - first);
     }
   }
-  auto at_once = std::min(cores_.count_up(d.cores), d.num_workers.value_or(cores_.count_up(d.cores)));
+  auto at_once = std::min(cores_.count_up(d.group), d.num_workers.value_or(cores_.count_up(d.group)));
   return seconds / static_cast<double>(std::max<std::size_t>(1, at_once));
 }
 
@@ -74,7 +74,7 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
   if (deadline) {
     if (*deadline <= now) return past_deadline();
     auto executions = static_cast<double>(r.chunks().executions());
-    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.cores)), 1, executions);
+    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.group)), 1, executions);
     auto needed = wait + nanoseconds(d.buckets[r.bucket()].cover.cost(r.rows()) / at_once);
     if (now + needed > *deadline)
       return failure{
@@ -109,7 +109,7 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
     r->refuse(std::move(*why_not));
     return;
   }
-  lone_.reset();
+  end_sharing();
   if (idle()) share_evenly(*r, d);
   if (b.queue.empty()) {
     join_turns(b);
@@ -215,7 +215,7 @@ void formation::run_apart(const execution_ptr& work, bucket_state& b) {
 
 std::vector<execution_ptr> formation::core_down(std::size_t core, bool returns) {
   std::vector<execution_ptr> ran;
-  lone_.reset();
+  end_sharing();
   for (auto& [id, d] : deployments_)
     for (auto& b : d.buckets) b.queue.unbind(core);
   for (const auto& work : cores_.down(core, returns)) {

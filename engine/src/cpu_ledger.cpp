@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -28,27 +29,53 @@ using table = process_wide<shared_ledger>;
 }  // namespace
 
 cpu_plan cpu_ledger::book(std::span<const std::size_t> globals, std::size_t threads_per_core,
-                          std::span<const int> allowed) {
+                          std::span<const int> allowed, const numa_nodes& nodes) {
   cpu_plan plan;
-  std::vector<int> order(allowed.size());
   for (auto global : globals) {
     // The remainders first: the product of two large numbers must not wrap around.
     auto home = (global % allowed.size()) * (threads_per_core % allowed.size()) % allowed.size();
-    std::vector<int> cpus;
-    while (cpus.size() < threads_per_core) {
-      std::rotate_copy(allowed.begin(), allowed.begin() + static_cast<std::ptrdiff_t>(home), allowed.end(),
-                       order.begin());
-      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return booked(a) < booked(b); });
-      auto count = std::min(order.size(), threads_per_core - cpus.size());
-      for (std::size_t i = 0; i < count; ++i) {
-        ++threads_on_[order[i]];
-        cpus.push_back(order[i]);
-      }
+    std::vector<int> order(allowed.size());
+    std::rotate_copy(allowed.begin(), allowed.begin() + static_cast<std::ptrdiff_t>(home), allowed.end(),
+                     order.begin());
+    auto cpus = least_booked(order, threads_per_core);
+    // Of the nodes first the one of the CPU that was taken first.
+    auto first_place = [&order](const std::vector<int>& node) {
+      return std::ranges::find_first_of(order, node) - order.begin();
+    };
+    std::vector<const std::vector<int>*> in_order;
+    for (const auto& node : nodes) in_order.push_back(&node);
+    std::ranges::stable_sort(in_order, {}, [&](const auto* node) { return first_place(*node); });
+    for (const auto* node : in_order) {
+      std::vector<int> inside;
+      std::ranges::copy_if(order, std::back_inserter(inside),
+                           [node](int cpu) { return std::ranges::count(*node, cpu) > 0; });
+      if (inside.size() < threads_per_core) continue;
+      auto together = least_booked(std::move(inside), threads_per_core);
+      if (booked_on(together) > booked_on(cpus)) continue;
+      cpus = std::move(together);
+      break;
     }
+    for (int cpu : cpus) ++threads_on_[cpu];
     std::sort(cpus.begin(), cpus.end());
     plan.push_back(std::move(cpus));
   }
   return plan;
+}
+
+std::vector<int> cpu_ledger::least_booked(std::vector<int> order, std::size_t count) const {
+  std::stable_sort(order.begin(), order.end(), [this](int a, int b) { return booked(a) < booked(b); });
+  std::vector<int> result;
+  // Where they are not enough, every CPU first takes the same number of threads.
+  while (count - result.size() > order.size()) result.insert(result.end(), order.begin(), order.end());
+  auto rest = static_cast<std::ptrdiff_t>(count - result.size());
+  result.insert(result.end(), order.begin(), order.begin() + rest);
+  return result;
+}
+
+std::size_t cpu_ledger::booked_on(const std::vector<int>& cpus) const {
+  std::size_t sum = 0;
+  for (int cpu : cpus) sum += booked(cpu);
+  return sum;
 }
 
 void cpu_ledger::release(const cpu_plan& plan) {
@@ -63,9 +90,9 @@ std::size_t cpu_ledger::booked(int cpu) const {
 }
 
 cpu_booking::cpu_booking(std::span<const std::size_t> globals, std::size_t threads_per_core,
-                         std::span<const int> allowed) {
+                         std::span<const int> allowed, const numa_nodes& nodes) {
   table::with([&](shared_ledger& shared) {
-    plan_ = shared.ledger.book(globals, threads_per_core, allowed);
+    plan_ = shared.ledger.book(globals, threads_per_core, allowed, nodes);
     generation_ = shared.generation;
   });
 }

@@ -138,7 +138,7 @@ engine::state::state(engine_options given)
   value_or_throw(validate(limits));
   std::vector<std::size_t> globals;
   for (const auto& c : reserved.topology.cores) globals.push_back(c.global);
-  booking.emplace(globals, options.threads_per_core, allowance.cpus);
+  booking.emplace(globals, options.threads_per_core, allowance.cpus, read_numa_nodes());
 
   supervisor_config config;
   for (std::size_t i = 0; i < globals.size(); ++i)

@@ -48,6 +48,27 @@ TEST_CASE("processes that split a host's cores start on different CPUs") {
   EXPECT(two.book(std::vector<std::size_t>{2, 3}, 1, four_cpus) == cpu_plan{{2}, {3}});
 }
 
+TEST_CASE("the threads of a core are on one memory node, also where the nodes' CPUs alternate") {
+  const numa_nodes alternating{{0, 2, 4, 6}, {1, 3, 5, 7}};
+  const std::vector<int> eight{0, 1, 2, 3, 4, 5, 6, 7};
+  cpu_ledger ledger;
+  EXPECT(ledger.book(four_cores, 2, eight, alternating) == cpu_plan{{0, 2}, {3, 5}, {4, 6}, {1, 7}});
+  cpu_ledger wider;
+  EXPECT(wider.book(std::vector<std::size_t>{0, 1}, 4, eight, alternating) == cpu_plan{{0, 2, 4, 6}, {1, 3, 5, 7}});
+  cpu_ledger restricted;  // of each node three are allowed
+  EXPECT(restricted.book(std::vector<std::size_t>{0, 1}, 3, std::vector<int>{1, 2, 3, 4, 5, 6}, alternating) ==
+         cpu_plan{{1, 3, 5}, {2, 4, 6}});
+}
+
+TEST_CASE("a core goes over two memory nodes rather than that a CPU takes more threads than another") {
+  const numa_nodes two{{0, 1, 2}, {3, 4, 5}};
+  const std::vector<int> six{0, 1, 2, 3, 4, 5};
+  cpu_ledger ledger;
+  EXPECT(ledger.book(std::vector<std::size_t>{0, 1, 2}, 2, six, two) == cpu_plan{{0, 1}, {3, 4}, {2, 5}});
+  cpu_ledger larger_than_a_node;
+  EXPECT(larger_than_a_node.book(std::vector<std::size_t>{0}, 4, six, two) == cpu_plan{{0, 1, 2, 3}});
+}
+
 TEST_CASE("a ledger stays balanced, gives a core distinct CPUs and forgets what is released") {
   std::mt19937 random{11};
   for (int round = 0; round < 300; ++round) {
@@ -56,13 +77,15 @@ TEST_CASE("a ledger stays balanced, gives a core distinct CPUs and forgets what 
     for (int cpu = 0; cpu < 12; ++cpu)
       if (random() % 2) cpus.push_back(cpu);
     if (cpus.empty()) cpus.push_back(3);
+    numa_nodes nodes(random() % 4);
+    for (int cpu = 0; cpu < 12 && !nodes.empty(); ++cpu) nodes[random() % nodes.size()].push_back(cpu);
     std::vector<cpu_plan> plans;
     std::map<int, std::size_t> count;
     for (int booking = 0; booking < 5; ++booking) {
       std::vector<std::size_t> globals;
       for (auto cores = 1 + random() % 5; cores > 0; --cores) globals.push_back(random() % 4096);
       std::size_t threads = 1 + random() % 5;
-      plans.push_back(ledger.book(globals, threads, cpus));
+      plans.push_back(ledger.book(globals, threads, cpus, nodes));
       REQUIRE(plans.back().size() == globals.size());
       for (const auto& core : plans.back()) {
         EXPECT(core.size() == threads);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ganglion/engine/numa_nodes.hpp>
 #include <ganglion/model_io/error.hpp>
 
 #include <cstddef>
@@ -19,9 +20,10 @@ class cpu_ledger {
   /// Books `threads_per_core` CPUs out of `allowed` (not empty) for each core, given by its global index; the
   /// cores in order, each on the CPUs that are then booked least. Among equals a core prefers those from the
   /// position global * threads_per_core on, wrapping: two processes that share a host's cores, each with a
-  /// ledger of its own, spread over its CPUs too.
+  /// ledger of its own, spread over its CPUs too. The threads of one core share what they compute, so all of
+  /// them are on one of the host's memory nodes, unless a CPU would have to take more threads for that.
   cpu_plan book(std::span<const std::size_t> globals, std::size_t threads_per_core,
-                std::span<const int> allowed);
+                std::span<const int> allowed, const numa_nodes& nodes = {});
 
   /// Takes back what `book` returned.
   void release(const cpu_plan& plan);
@@ -30,6 +32,10 @@ class cpu_ledger {
   std::size_t booked(int cpu) const;
 
  private:
+  /// So many CPUs, of equally booked ones the first in order; each again only where there are fewer than that.
+  std::vector<int> least_booked(std::vector<int> order, std::size_t count) const;
+  std::size_t booked_on(const std::vector<int>& cpus) const;
+
   std::map<int, std::size_t> threads_on_;
 };
 
@@ -38,7 +44,7 @@ class cpu_ledger {
 class cpu_booking {
  public:
   cpu_booking(std::span<const std::size_t> globals, std::size_t threads_per_core,
-              std::span<const int> allowed);
+              std::span<const int> allowed, const numa_nodes& nodes = {});
   cpu_booking(cpu_booking&& other) noexcept;
   cpu_booking& operator=(cpu_booking&& other) noexcept;
   ~cpu_booking();

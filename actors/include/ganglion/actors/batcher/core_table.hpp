@@ -1,19 +1,20 @@
 #pragma once
 
+#include <ganglion/actors/batcher/core_group.hpp>
 #include <ganglion/actors/batcher/credits.hpp>
 #include <ganglion/actors/core/execution.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace ganglion {
 
 /// What is to go to a core, and where it may go.
 struct core_wish {
-  const std::vector<std::size_t>* cores = nullptr;  ///< those of the deployment
+  std::size_t group = 0;  ///< of the table's: the cores of the deployment
   std::uint64_t deployment_id = 0;
   std::size_t bucket = 0;  ///< of the deployment's programs
   double seconds = 0;      ///< expected
@@ -21,56 +22,94 @@ struct core_wish {
   /// comes meanwhile joins it.
   bool full = true;
   std::optional<std::size_t> bound, avoid;
-  std::function<bool(std::size_t)> also;  ///< empty, or what else a core must be
 };
 
-/// The cores as the formation sees them: which are there, and what each was given and has not reported.
+/// The cores as the formation sees them: which are there, and what each was given and has not reported. What is done
+/// for each execution takes no longer where there are more cores, but for a logarithm.
 class core_table {
  public:
   explicit core_table(credit_config credits = {}) : credits_(credits) {}
+
+  /// A group of cores that are picked from together, in their order of preference; deployments on the same cores share
+  /// one. Each `open` needs a `close`.
+  std::size_t open_group(const std::vector<std::size_t>& cores);
+  void close_group(std::size_t group);
 
   void up(std::size_t core);
   /// Returns what the core held. With `returns` false it counts as lost until it is `up` again.
   std::vector<execution_ptr> down(std::size_t core, bool returns);
 
   bool is_up(std::size_t core) const;
-  std::size_t count_up(const std::vector<std::size_t>& among) const;
+  std::size_t count_up(std::size_t group) const { return groups_[group].value->total().up; }
   bool all_lost(const std::vector<std::size_t>& among) const;
   /// Whether one of them is there, apart from `core`.
-  bool any_up_beside(const std::vector<std::size_t>& among, std::optional<std::size_t> core) const;
+  bool any_up_beside(const std::vector<std::size_t>& among, std::size_t core) const;
+  bool any_up_beside(std::size_t group, std::size_t core) const;
 
   /// The core with the least work that takes it, if one does.
   std::optional<std::size_t> pick(const core_wish& wish) const;
+  /// Lets a core take nothing for now, whatever its credit, until `release`.
+  void hold_back(std::size_t core);
+  /// Ends all `hold_back`.
+  void release();
 
   /// Takes credit for `seconds`, of which `measured` are known.
   void give(std::size_t core, const execution_ptr& work, double seconds, double measured);
   /// What ended, and the seconds that it was expected to take; nothing where it was taken back before.
   std::optional<std::pair<execution_ptr, double>> take(std::size_t core, std::uint64_t execution_id);
 
-  std::size_t in_flight() const;
-  /// The measured seconds of what these cores hold.
-  double measured_in_flight(const std::vector<std::size_t>& among) const;
+  std::size_t in_flight() const { return in_flight_; }
+  /// The measured seconds of what the group's cores hold.
+  double measured_in_flight(std::size_t group) const { return groups_[group].value->total().measured; }
   /// Whether all rows that any core holds are in their answers.
   bool all_done() const;
 
  private:
+  using bucket_key = std::pair<std::uint64_t, std::size_t>;  // a deployment and one of its buckets
+
   struct held {
     execution_ptr work;
     double seconds;
     double measured;
   };
+  struct membership {
+    std::size_t group;
+    std::size_t place;
+  };
   struct entry {
     bool up = false;
     bool lost = false;
+    bool held_back = false;
     credit_account account;
-    double measured = 0;  // the sum of those in flight
-    std::map<std::uint64_t, held> in_flight;  // by execution
+    double measured = 0;                            // the sum of those in flight
+    std::map<std::uint64_t, held> in_flight;        // by execution
+    std::map<bucket_key, std::size_t> of_buckets;   // how many of those are of a bucket
+    std::size_t busy_place = 0;                     // in `busy_`, while something is in flight
+    std::vector<membership> groups;
+  };
+  struct group_entry {
+    std::size_t users = 0;
+    std::optional<core_group> value;
   };
 
-  const entry* find(std::size_t core) const;
+  static bucket_key key_of(const execution& work) {
+    return {work.deployment_id, work.parts.front().owner->bucket()};
+  }
+  const entry* find(std::size_t core) const { return core < cores_.size() ? &cores_[core] : nullptr; }
+  entry& at(std::size_t core);
+  core_load load_of(const entry& c) const;
+  /// Tells the core's groups what changed.
+  void note(std::size_t core);
+  void forget(entry& c, const execution& work);
+  void no_longer_busy(std::size_t core);
 
   credit_config credits_;
-  std::map<std::size_t, entry> cores_;
+  std::vector<entry> cores_;
+  std::vector<group_entry> groups_;
+  std::size_t in_flight_ = 0;
+  std::vector<std::size_t> busy_;                     // the cores that hold something, in no order
+  std::map<bucket_key, std::size_t> cores_of_bucket_; // how many cores hold something of it
+  std::vector<std::size_t> held_back_;
 };
 
 }  // namespace ganglion

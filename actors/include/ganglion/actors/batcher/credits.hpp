@@ -12,6 +12,12 @@ struct credit_config {
   double seconds = 0.5e-3;
   /// Never more executions than this.
   std::size_t most_executions = 128;
+
+  /// Whether a core that holds so much takes an execution of `more` seconds.
+  bool accept(std::size_t executions_held, double seconds_held, double more) const {
+    if (executions_held < executions) return true;
+    return executions_held < most_executions && seconds_held + more <= seconds;
+  }
 };
 
 /// The account of one core: what it was given and has not returned, counted in executions and in expected seconds.
@@ -20,10 +26,7 @@ class credit_account {
   explicit credit_account(credit_config config = {}) : config_(config) {}
 
   /// Whether the core takes an execution of `seconds` now.
-  bool accepts(double seconds) const {
-    if (executions_ < config_.executions) return true;
-    return executions_ < config_.most_executions && seconds_ + seconds <= config_.seconds;
-  }
+  bool accepts(double seconds) const { return config_.accept(executions_, seconds_, seconds); }
   void take(double seconds) {
     ++executions_;
     seconds_ += seconds;

@@ -102,6 +102,7 @@ class formation {
   struct deployment_state {
     std::shared_ptr<const deployment> target;
     std::vector<std::size_t> cores;  // those of the target that have the model, in its order
+    std::size_t group = 0;           // they, in the table of the cores
     std::optional<std::size_t> num_workers;
     std::vector<bucket_state> buckets;
     std::size_t in_flight = 0;  // of all buckets
@@ -121,12 +122,11 @@ class formation {
   struct lone_request {
     std::uint64_t id = 0;
     std::int64_t share = 0;
-    std::map<std::size_t, std::int64_t> had;
+    std::unordered_map<std::size_t, std::int64_t> had;
   };
 
   // formation.cpp: what there is, and what runs next
-  core_wish wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full,
-                    const request& owner) const;
+  static core_wish wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full);
   std::optional<assignment> next_of(deployment_state& d, bucket_state& b, clock::time_point now);
   std::optional<assignment> next_joined(deployment_state& d, bucket_state& b, clock::time_point now);
   assignment bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,
@@ -134,7 +134,7 @@ class formation {
   void join_turns(bucket_state& b) const;
   bool idle() const;
   void share_evenly(const request& r, const deployment_state& d);
-  bool has_its_share(const request& r, std::size_t core) const;
+  void end_sharing();
 
   // requests.cpp: what is accepted, and what becomes of it
   std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;

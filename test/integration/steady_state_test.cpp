@@ -1,0 +1,53 @@
+// That an engine at work takes no more and more memory.
+#include "counted_calls.hpp"
+
+#include <support/calls.hpp>
+#include <support/engine_ears.hpp>
+#include <support/modules.hpp>
+
+#include <malloc.h>
+
+using namespace ganglion;
+using namespace ganglion::test;
+namespace modules = test_modules;
+
+namespace {
+
+/// The bytes that the program holds of malloc, in all arenas.
+std::size_t held_bytes() {
+  const auto info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+}  // namespace
+
+TEST_CASE("what is allocated does not grow with the number of requests") {
+  engine_ears ears;
+  auto options = ears.options(2);
+  options.on_execution = nullptr;  // the test's own records would be what grows
+  engine host{options};
+  data_parallel parallel{host, compiled(modules::linear(16, 16), {at::rand({8, 16})})};
+  const auto x = at::rand({3, 16}), large = at::rand({50, 16});
+  const auto send = [&](int requests) {
+    for (int i = 0; i < requests; i += 10) {
+      std::vector<std::future<response>> out;
+      for (int k = 0; k < 9; ++k) {
+        request_options how;
+        how.tenant = k % 2 == 0 ? "a" : "b";
+        how.priority = static_cast<priority>(k % 3);
+        if (k == 4) how.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1);
+        out.push_back(parallel.submit({k == 0 ? large : x}, std::move(how)));
+      }
+      for (auto& f : out) f.get();
+      EXPECT(failure_of([&] { parallel({at::rand({3, 17})}); }).code == errc::shape_mismatch);
+    }
+    REQUIRE(at_rest(host));
+  };
+  send(5'000);
+  const auto before = held_bytes();
+  send(10'000);
+  const auto after = held_bytes();
+  const auto growth = after > before ? after - before : 0;
+  NOTE("bytes more after 10,000 requests: " << growth);
+  EXPECT(growth < 100'000);  // ten bytes a request
+}
