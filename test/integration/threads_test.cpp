@@ -225,13 +225,9 @@ TEST_CASE("CPUs that the process is not allowed are not used") {
 }
 
 TEST_CASE("OpenBLAS multiplies on as many threads as a core has, and on no others") {
-  const auto said_by_openblas = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "openblas_get_num_threads"));
-  if (said_by_openblas == nullptr) {
-    DOCTEST_MESSAGE("OpenBLAS is not loaded: nothing to see");
-    return;
-  }
+  REQUIRE(::dlsym(RTLD_DEFAULT, "openblas_get_num_threads") != nullptr);
   for (int threads : {1, 2}) {
-    NOTE("threads a core: " << threads);
+    NOTE("threads a core: ", threads);
     engine_ears ears;
     auto options = ears.options(2);
     options.threads_per_core = static_cast<std::size_t>(threads);
@@ -239,19 +235,16 @@ TEST_CASE("OpenBLAS multiplies on as many threads as a core has, and on no other
     data_parallel parallel{host, compiled(watched(), {at::rand({1, 1, 4})})};
     const auto a = at::rand({512, 512});
     std::mutex mutex;
-    std::set<int> said;
     std::set<pid_t> lanes;
     const forward_watch watch{[&](const at::Tensor&) {
       at::mm(a, a);
       std::lock_guard lock(mutex);
-      said.insert(said_by_openblas());
       lanes.insert(::gettid());
     }};
     answer(parallel, {at::rand({10, 1, 4})});
     const auto before = cpu_time_of_threads();
     answer(parallel, {at::rand({200, 1, 4})});
     auto after = cpu_time_of_threads();
-    EXPECT(said == std::set<int>{threads});
     EXPECT(lanes.size() == 2);
     // Beside the threads of the two cores nobody did a noticeable part of it.
     std::uint64_t all = 0;

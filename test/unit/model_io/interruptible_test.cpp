@@ -2,9 +2,10 @@
 
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
-#include <support/modules.hpp>
 
 #include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/irparser.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -27,7 +28,14 @@ at::Tensor counted(const at::Tensor& x) {
 TORCH_LIBRARY(ganglion_interruptible_test, m) { m.def("counted(Tensor x) -> Tensor", counted); }
 
 torch::jit::Module counting() {
-  return test_modules::scripted("def forward(self, x):\n  return torch.ops.ganglion_interruptible_test.counted(x)\n");
+  torch::jit::Module module{"Net"};
+  auto graph = std::make_shared<torch::jit::Graph>();
+  torch::jit::parseIR("graph(%self, %x : Tensor):\n  %y : Tensor = ganglion_interruptible_test::counted(%x)\n  return (%y)\n",
+                      graph.get());
+  graph->inputs()[0]->setType(module.type());
+  const auto name = c10::QualifiedName{*module.type()->name(), "forward"};
+  module.type()->addMethod(module._ivalue()->compilation_unit()->create_function(name, graph));
+  return module;
 }
 
 /// How often the model runs in `work(stop token)`, which is told to stop in a run of it, or never.
@@ -47,7 +55,7 @@ void check_every_moment(Work work) {
   const auto all = runs_of(0, work);
   REQUIRE(all > 3);
   for (int stop_in = 1; stop_in < std::min(all, most); ++stop_in) {
-    INFO("stopped in run " << stop_in << " of " << all);
+    NOTE("stopped in run ", stop_in, " of ", all);
     failure reason;
     const auto done = runs_of(stop_in, [&](std::stop_token stop) { reason = failure_of([&] { work(stop); }); });
     EXPECT(reason.code == errc::cancelled);
@@ -59,7 +67,7 @@ void check_every_moment(Work work) {
 
 TEST_CASE("a trace that is told to stop in a run of the model runs it no more and is cancelled") {
   for (const bool tune : {false, true}) {
-    CAPTURE(tune);
+    DOCTEST_CAPTURE(tune);
     check_every_moment([&](std::stop_token stop) {
       trace(counting(), {at::rand({3, 4})}, {.tune = tune, .more_examples = {{at::rand({2, 4})}}}, stop);
     });
