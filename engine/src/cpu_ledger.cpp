@@ -39,8 +39,8 @@ cpu_plan cpu_ledger::book(std::span<const std::size_t> globals, std::size_t thre
                      order.begin());
     auto cpus = least_booked(order, threads_per_core);
     // Of the nodes first the one of the CPU that was taken first.
-    auto first_place = [&order](const std::vector<int>& node) {
-      return std::ranges::find_first_of(order, node) - order.begin();
+    auto first_place = [&cpus](const std::vector<int>& node) {
+      return std::ranges::find_first_of(cpus, node) - cpus.begin();
     };
     std::vector<const std::vector<int>*> in_order;
     for (const auto& node : nodes) in_order.push_back(&node);
