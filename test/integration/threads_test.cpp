@@ -254,7 +254,8 @@ TEST_CASE("OpenBLAS multiplies on as many threads as a core has, and on no other
       times.push_back(time - (found == before.end() ? 0 : found->second));
       all += times.back();
     }
-    const auto busy = std::count_if(times.begin(), times.end(), [all](auto time) { return time > all / 10; });  // of an even share, a quarter or more
+    // An even share of four threads is a quarter.
+    const auto busy = std::count_if(times.begin(), times.end(), [all](auto time) { return time > all / 10; });
     EXPECT(busy <= 2 * threads);
     EXPECT(busy >= 2);
   }
