@@ -51,6 +51,7 @@ std::vector<completions::answer> completions::take() {
 }
 
 void completions::run() {
+  this_thread_tells_futures();
   for (;;) {
     auto answers = take();
     const with_gil python;

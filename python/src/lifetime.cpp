@@ -31,6 +31,8 @@ std::atomic<pid_t> maker{0};
   for (;;) ::pause();
 }
 
+thread_local bool tells_futures = false;
+
 int other_threads() { return py::module_::import("threading").attr("active_count")().cast<int>() - 1; }
 
 bool is_daemon() { return py::module_::import("threading").attr("current_thread")().attr("daemon").cast<bool>(); }
@@ -45,10 +47,12 @@ void require_usable() {
                     "multiprocessing's \"spawn\" method, or make the first DataParallel after the fork",
                     maker.load(), ::getpid()));
   if (!ending.load(std::memory_order_relaxed)) return;
-  if (!is_daemon()) throw error(errc::draining, "the interpreter is ending: no more calls are taken");
+  if (tells_futures || !is_daemon()) throw error(errc::draining, "the interpreter is ending: no more calls are taken");
   PyEval_SaveThread();
   stay_here();
 }
+
+void this_thread_tells_futures() noexcept { tells_futures = true; }
 
 bool must_leak() noexcept { return forked.load() || closed.load(); }
 

@@ -7,8 +7,12 @@ namespace ganglion::python {
 
 /// Refuses what cannot work: in a fork of the process that made the engine, and once the interpreter is
 /// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`. A daemon
-/// thread that comes when the interpreter is ending stays here for the rest of the process. The caller holds the GIL.
+/// thread that comes when the interpreter is ending stays here for the rest of the process, unless it is the one that
+/// tells futures, for which that end waits. The caller holds the GIL.
 void require_usable();
+
+/// The calling thread tells futures, and runs what was added to them as callbacks.
+void this_thread_tells_futures() noexcept;
 
 /// Whether what holds a part of the engine is left alone rather than destroyed: in a forked child, whose
 /// engine has no threads, and once the interpreter is ending.

@@ -95,8 +95,9 @@ void parallel::replace(compiled_model model) {
 
 void parallel::close() {
   if (!inner_ || must_leak()) return;
+  auto last = std::exchange(inner_, nullptr);  // with the GIL, as everybody who looks at it
   const without_gil others_run;
-  inner_.reset();
+  last.reset();
 }
 
 void bind_parallel(py::module_& m) {

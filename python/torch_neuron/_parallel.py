@@ -21,20 +21,21 @@ class RequestFuture(concurrent.futures.Future):
 
     def __init__(self):
         super().__init__()
-        self._cancelling = threading.Lock()
+        self._taking_back = threading.Lock()
+        self._taken_back = False
 
     def cancel(self):
         """Gives the request up, unless its answer is there: rows that are not begun are dropped.
 
         Who waits is told at once.
         """
-        with self._cancelling:
-            told = self.cancelled()
-            if not super().cancel():
-                return False
-            if not told:
-                self.set_running_or_notify_cancel()
-                self._request.cancel()
+        if not super().cancel():  # calls back, and whoever is called may cancel again
+            return False
+        with self._taking_back:
+            told, self._taken_back = self._taken_back, True
+        if not told:
+            self.set_running_or_notify_cancel()
+            self._request.cancel()
         return True
 
     def _finish(self, value, exception):

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import threading
 
 import pytest
 import torch
@@ -46,6 +47,38 @@ def test_callbacks_of_a_future_are_called(rows_parallel):
     told = concurrent.futures.Future()
     rows_parallel.submit(torch.rand(3, 4)).add_done_callback(lambda f: told.set_result(f.result().shape))
     assert told.result(10) == (3, 3)
+
+
+def test_a_callback_may_cancel_its_own_future_and_others(rows_parallel):
+    futures = [rows_parallel.submit(torch.rand(3, 4)) for _ in range(50)]
+    for future in futures:
+        future.add_done_callback(lambda f: [other.cancel() for other in futures])
+    futures[-1].cancel()
+    concurrent.futures.wait(futures, 10)
+    assert all(future.done() for future in futures)
+    assert rows_parallel.submit(torch.rand(3, 4)).result(10).shape == (3, 3)
+
+
+def test_close_while_other_threads_call(rows_traced):
+    for _ in range(20):
+        parallel = torch_neuron.DataParallel(rows_traced)
+        ended = []
+
+        def call():
+            try:
+                while True:
+                    parallel(torch.rand(3, 4))
+            except RuntimeError as e:
+                ended.append(e.code)
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        parallel.close()
+        parallel.close()
+        for thread in threads:
+            thread.join(10)
+        assert ended == ["draining"] * 4
 
 
 def test_async_forward_awaits_the_answer(rows_model, rows_parallel):

@@ -37,8 +37,9 @@ MODELS = {
     "small-mlp": dict(batches=[8, 16], row=[32], output=[8], rows=64),
     "small-encoder": dict(batches=[2], row=[8, 32], output=[8, 32], rows=8),
 }
-# As close to the module alone as rounding allows; bfloat16 keeps eight bits.
-TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
+# As close to the module alone as rounding allows; bfloat16 keeps eight bits, and random weights make much of what is
+# lost: how much is told.
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.2}
 
 
 class Contender:
@@ -97,8 +98,8 @@ class Workshop:
         if path.exists() and path.stat().st_mtime > max(command.stat().st_mtime, source.stat().st_mtime):
             return path
         shape = ",".join(map(str, [batch, *MODELS[name]["row"]]))
-        cast = ["--auto-cast", "bf16"] if kind == "bf16" else []
-        done = subprocess.run([command, "trace", source, "--input", f"f32[{shape}]", "--output", path, *cast],
+        cast = ["--auto-cast", "bf16", "--max-deviation", TOLERANCE[kind]] if kind == "bf16" else []
+        done = subprocess.run([command, "trace", source, "--input", f"f32[{shape}]", "--output", path, *map(str, cast)],
                               capture_output=True, text=True)
         if done.returncode == 0:
             return path
