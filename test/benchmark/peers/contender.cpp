@@ -47,6 +47,8 @@ contender plain_libtorch(const std::string& path, bool frozen, const std::vector
     auto module = std::make_shared<torch::jit::Module>(torch::jit::load(path));
     module->eval();
     if (frozen) *module = torch::jit::freeze(*module);
+    // Also the first run, or the executor would prepare for gradients.
+    const c10::InferenceMode guard;
     auto all = sizes;
     all.front() = rows;
     const auto x = at::rand(all), out = module->forward({x}).toTensor().clone();
