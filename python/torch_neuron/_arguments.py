@@ -46,8 +46,8 @@ def example_tuple(example):
 
 def fill_in(forward, args, kwargs):
     """The Arguments from the first to the last that is given, defaults between them included."""
+    signature = signature_of(forward)
     try:
-        signature = inspect.signature(forward)
         bound = signature.bind(*args, **kwargs)
     except TypeError as e:
         raise _make("shape_mismatch", f"the example does not fit forward: {e}") from None
@@ -73,6 +73,14 @@ def fill_in(forward, args, kwargs):
     if not variadic:
         names, values = names[:last], values[:last]
     return Arguments([*names, *by_name], [*values, *by_name.values()], by_name)
+
+
+def signature_of(function):
+    try:
+        return inspect.signature(function)
+    except ValueError:  # written in C, as torch.relu: it takes what it takes
+        kind = inspect.Parameter
+        return inspect.Signature([kind("input", kind.VAR_POSITIONAL), kind("options", kind.VAR_KEYWORD)])
 
 
 def bind(names, args, kwargs):

@@ -49,12 +49,28 @@ def as_module(func):
     owner = getattr(func, "__self__", None)
     if isinstance(owner, torch.nn.Module):
         return (owner, func) if func == owner.forward else (FunctionModule(func, owner), func)
-    if callable(func) and not inspect.isclass(func) and not isinstance(func, torch.jit.ScriptFunction):
+    if isinstance(func, torch.jit.ScriptFunction):
+        func = called_from_python(func)
+    if callable(func) and not inspect.isclass(func):
         return FunctionModule(func), func
     raise _make(
         "wrong_type",
         f"trace() takes an nn.Module, a function or a ScriptModule, but a {type(func).__name__} was given",
     )
+
+
+def called_from_python(script):
+    """A Python function that calls one of TorchScript, with the names and the defaults of its arguments."""
+
+    def forward(*args):
+        return script(*args)
+
+    kind = inspect.Parameter
+    forward.__signature__ = inspect.Signature(
+        kind(a.name, kind.POSITIONAL_OR_KEYWORD, default=a.default_value if a.has_default_value() else kind.empty)
+        for a in script.schema.arguments
+    )
+    return forward
 
 
 def traced_module(module, arguments):

@@ -61,7 +61,8 @@ def trace(
     """Compiles a model for the exact shape of an example.
 
     Args:
-        func: an ``nn.Module``, a method of one, a function of tensors, or a ScriptModule. It stays as it is; what is
+        func: an ``nn.Module``, a method of one, a function of tensors (of TorchScript too), or a ScriptModule. It stays as it
+            is; what is
             compiled is a copy in eval mode.
         example_inputs: a tensor, or a tuple with one value an argument: tensors, numbers, strings, None, and
             tuples, lists, dicts and namedtuples of such. Sizes and dtypes become those that the model takes;
@@ -148,9 +149,13 @@ def wrapped(compiled):
 
 
 def weights_of(module):
-    """Which tensors a module has, and how often each was written to."""
+    """Which tensors a module has, and how often each was written to; None where that is not known.
+
+    Those of a compiled model are ordinary tensors also where it was traced in inference mode; inference tensors were
+    put in their place.
+    """
     tensors = itertools.chain(module.named_parameters(), module.named_buffers())
-    return [(name, t.data_ptr(), t.dtype, t._version) for name, t in tensors]
+    return [(name, t.data_ptr(), t.dtype, None if t.is_inference() else t._version) for name, t in tensors]
 
 
 def pipelined(compiled, cores):

@@ -109,6 +109,50 @@ def test_a_function_can_be_traced():
     same(parallel(x, y=y), x + 2 * y)
 
 
+@pytest.mark.parametrize("function", [torch.relu, torch.Tensor.relu, torch.ops.aten.relu, torch.nn.functional.relu])
+def test_a_function_of_torch_can_be_traced(function):
+    parallel = torch.neuron.DataParallel(torch_neuron.trace(function, torch.rand(2, 3), tune=False))
+    x = torch.rand(5, 3) - 0.5
+    same(parallel(x), torch.relu(x))
+
+
+def test_a_function_written_in_c_has_its_arguments_checked_by_itself(error_of):
+    traced = torch_neuron.trace(torch.softmax, torch.rand(2, 3), example_kwarg_inputs={"dim": 1}, tune=False)
+    x = torch.rand(5, 3)
+    same(torch.neuron.DataParallel(traced)(x, dim=1), x.softmax(1))
+    e = error_of(RuntimeError, torch_neuron.trace, torch.relu, (torch.rand(2, 3), torch.rand(2, 3)), tune=False)
+    assert e.code == "forward_failed" and "relu()" in str(e)
+
+
+def test_a_script_function_can_be_traced():
+    @torch.jit.script
+    def function(x, y, scale: float = 2.0):
+        return scale * x - y
+
+    x, y = torch.rand(5, 3), torch.rand(5, 3)
+    parallel = torch.neuron.DataParallel(torch_neuron.trace(function, (x[:2], y[:2]), tune=False))
+    same(parallel(y=y, x=x), 2 * x - y)
+
+
+def test_what_is_neither_a_module_nor_a_function_is_a_type_error(error_of):
+    for func in (3, torch.nn.Linear, None, "model"):
+        e = error_of(TypeError, torch_neuron.trace, func, torch.rand(2, 3))
+        assert e.code == "invalid_argument" and type(func).__name__ in str(e)
+
+
+def test_in_inference_mode_models_are_traced_loaded_and_run(tmp_path, error_of):
+    with torch.inference_mode():
+        model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)).eval()
+        traced = trace(model, torch.rand(2, 4))
+        torch.jit.save(traced, str(tmp_path / "m.pt"))
+        x = torch.rand(5, 4)
+        for kept in (traced, torch.jit.load(str(tmp_path / "m.pt")), copy.deepcopy(traced)):
+            same(torch.neuron.DataParallel(kept)(x), model(x))
+        traced.half()  # what it puts in the place of buffers are inference tensors, which count no changes
+        assert "changed" in str(error_of(RuntimeError, torch.neuron.DataParallel, traced))
+    same(torch.neuron.DataParallel(torch.jit.load(str(tmp_path / "m.pt")))(x), alone(model, x))
+
+
 def test_a_script_module_can_be_traced(rows_model):
     x = torch.rand(7, 4)
     same(torch.neuron.DataParallel(trace(torch.jit.script(rows_model), torch.rand(2, 4)))(x), alone(rows_model, x))
