@@ -7,7 +7,7 @@ import warnings
 import torch
 
 from ._arguments import Arguments, bind, example_tuple, fill_in
-from ._structure import CONSTANTS, Structure, describe, is_plain, leaf_names, leaves, put_together
+from ._structure import CONSTANTS, Structure, describe, has_classes, is_plain, leaf_names, leaves, put_together
 from ._warnings import say
 from .errors import _make
 
@@ -82,7 +82,7 @@ def traced_module(module, arguments):
     if not inputs_plain and not by_name and any(type(leaf) in CONSTANTS for leaf in leaves(values)):
         script = scripted(module, values)
         if script is not None:
-            return script, _values, None
+            return script, _values, live_structure(module, arguments)
     with torch.no_grad():
         output = call(module, arguments)
     output_plain = is_plain(output)
@@ -100,6 +100,17 @@ def traced_module(module, arguments):
     tensors = structure.tensors_of(tuple(values))
     script = torch.jit.trace(flat, tensors, strict=False, check_trace=False)
     return script, lambda example: structure.tensors_of(tuple(example.values)), structure
+
+
+def live_structure(module, arguments):
+    """The classes that a module's answers have, where its TorchScript returns plain containers; else None."""
+    with torch.no_grad():
+        output = call(module, arguments)
+    try:
+        output = describe(output, "the output")
+    except TypeError:  # what only TorchScript has a type for
+        return None
+    return Structure(arguments.names, None, output, live=True) if has_classes(output) else None
 
 
 def _values(arguments):

@@ -1,16 +1,18 @@
 """Structures of Python values: taken apart into tensors, written down as JSON, and put together again.
 
 TorchScript knows tensors, tuples, and lists and dicts of one type. For the rest (namedtuples, dicts of
-different things, values that are no tensors) a model is traced with its tensors side by side, and what is
-described here stands around them.
+different things, classes of the user's, values that are no tensors) a model is traced with its tensors side by side,
+and what is described here stands around them.
 """
 
 import collections
-import dataclasses
+import contextlib
 import functools
 import json
+import operator
 import re
 import sys
+import weakref
 
 import torch
 
@@ -57,7 +59,10 @@ def kind_of(value):
 
 
 def describe(value, where):
-    """The structure of a value as JSON-able data. TypeError for what is neither tensor, constant nor container."""
+    """The shape of a value. TypeError for what is neither tensor, constant nor container.
+
+    A shape is JSON-able but for the classes in it.
+    """
     if isinstance(value, torch.Tensor):
         return {"kind": "tensor"}
     if type(value) in CONSTANTS:
@@ -68,21 +73,30 @@ def describe(value, where):
                 raise _make("wrong_type", f"{where} has the key {key!r}: keys are strings or numbers")
         return {
             "kind": "dict",
-            "class": _name_of(type(value)),
+            "class": type(value),
             "keys": list(value),
             "items": [describe(v, f"{where}[{k!r}]") for k, v in value.items()],
         }
     if isinstance(value, (tuple, list)):
-        kind = "namedtuple" if is_namedtuple(value) else "tuple" if isinstance(value, tuple) else "list"
-        shape = {"kind": kind, "items": [describe(v, f"{where}[{i}]") for i, v in enumerate(value)]}
-        if kind == "namedtuple":
-            shape.update({"class": _name_of(type(value)), "fields": list(value._fields)})
+        shape = {
+            "kind": "tuple" if isinstance(value, tuple) else "list",
+            "items": [describe(v, f"{where}[{i}]") for i, v in enumerate(value)],
+        }
+        if type(value) not in (tuple, list):
+            shape["class"] = type(value)
+        if is_namedtuple(value):
+            shape.update({"kind": "namedtuple", "fields": list(value._fields)})
         return shape
     raise _make(
         "wrong_type",
         f"{where} is a {type(value).__name__}: tensors, numbers, strings, None, and tuples, lists and dicts of such "
         "are what a model takes and returns",
     )
+
+
+def has_classes(shape):
+    """Whether a value of the shape has other containers in it than tuples, lists and dicts."""
+    return shape.get("class", dict) is not dict or any(map(has_classes, shape.get("items", ())))
 
 
 def leaf_names(names, shapes):
@@ -128,6 +142,8 @@ def take_apart(shape, value, where, tensors):
         wanted = list if kind == "list" else tuple
         if not isinstance(value, wanted) or len(value) != len(shape["items"]):
             raise _mismatch(where, f"a {wanted.__name__} of {len(shape['items'])}", value)
+        if kind == "namedtuple" and tuple(getattr(value, "_fields", shape["fields"])) != tuple(shape["fields"]):
+            raise _mismatch(where, f"a namedtuple of {', '.join(shape['fields'])}", value)
         for i, (inner, element) in enumerate(zip(shape["items"], value)):
             take_apart(inner, element, f"{where}[{i}]", tensors)
 
@@ -148,25 +164,103 @@ def put_together(shape, tensors):
         return next(tensors)
     if kind == "constant":
         return shape["value"]
-    items = [put_together(inner, tensors) for inner in shape["items"]]
+    return _container(shape, [put_together(inner, tensors) for inner in shape["items"]])
+
+
+def put_on(shape, value):
+    """A value with the classes of a shape, where the two have the same containers."""
+    items = shape.get("items")
+    if shape["kind"] == "dict" and isinstance(value, dict):
+        inner = dict(zip(shape["keys"], items))
+        items = [put_on(inner[key], v) if key in inner else v for key, v in value.items()]
+        return _container({**shape, "keys": list(value)}, items)
+    if items is not None and isinstance(value, list if shape["kind"] == "list" else tuple):
+        if len(items) != len(value):  # a list of any length has elements of one type
+            items = items[:1] * len(value) if all(inner == items[0] for inner in items) else [_ANY] * len(value)
+        return _container(shape, [put_on(*pair) for pair in zip(items or [_ANY] * len(value), value)])
+    return value
+
+
+_ANY = {"kind": "tensor"}
+
+
+def _container(shape, items):
+    kind, known = shape["kind"], shape.get("class")
+    if kind == "dict":
+        return _dict(known, dict(zip(shape["keys"], items)))
     if kind == "list":
-        return items
-    if kind == "tuple":
+        return items if known is None else _list(known, items)
+    if known is None:
         return tuple(items)
-    if kind == "namedtuple":
-        known = _class_named(shape["class"])
-        if known is None or getattr(known, "_fields", None) != tuple(shape["fields"]):
-            known = _namedtuple(shape["class"].rpartition(":")[2].rpartition(".")[2], tuple(shape["fields"]))
-        return known(*items)
-    pairs = list(zip(shape["keys"], items))
-    known = _class_named(shape["class"])
-    if known is None or not issubclass(known, dict):
-        return dict(pairs)
     try:
-        # Classes that are dataclasses too, as those of transformers, take their entries by name.
-        return known(**dict(pairs)) if dataclasses.is_dataclass(known) else known(pairs)
-    except TypeError:  # a class that is not made from pairs, such as defaultdict
-        return dict(pairs)
+        return tuple.__new__(known, items)  # whatever the class has its own values made from
+    except TypeError:  # made by the interpreter, as torch.return_types
+        return known(items)
+
+
+def _list(known, items):
+    with contextlib.suppress(Exception):
+        made = known(items)
+        if _same(made, items):
+            return made
+    made = known.__new__(known)
+    made[:] = items
+    return made
+
+
+def _dict(known, pairs):
+    if known is dict:
+        return pairs
+    # Most take their entries by name, as the outputs of transformers' models, or from a dict.
+    for make in (lambda: known(**pairs), lambda: known(pairs)):
+        with contextlib.suppress(Exception):
+            made = make()
+            if list(made) == list(pairs) and _same(made.values(), pairs.values()):
+                return made
+    made = known.__new__(known)
+    made.update(pairs)
+    return made
+
+
+def _same(made, given):
+    return len(made) == len(given) and all(map(operator.is_, made, given))
+
+
+# --- classes as text ----------------------------------------------------------------------------------------------
+
+#: Classes that no module has, such as those of a function's own, as long as they are there.
+_others = weakref.WeakValueDictionary()
+
+
+def _name_of(kind):
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if _in_module(name) is not kind:
+        name = name if "<locals>" in name else f"{kind.__module__}:<locals>.{kind.__qualname__}"
+        _others[name] = kind
+    return name
+
+
+def _in_module(name):
+    """The class where a module that was imported has it; a file never makes a module be imported."""
+    module, _, path = name.partition(":")
+    found = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
+
+
+def _with_class(shape):
+    """A shape that was read, with its class where the program has it, else with the nearest that there is."""
+    if "class" not in shape:
+        return shape
+    name, kind = shape["class"], shape["kind"]
+    known = _in_module(name) or _others.get(name)
+    if kind == "namedtuple" and getattr(known, "_fields", None) != tuple(shape["fields"]):
+        known = _namedtuple(name.rpartition(":")[2].rpartition(".")[2], tuple(shape["fields"]))
+    base = {"dict": dict, "list": list}.get(kind, tuple)
+    if known is not None and issubclass(known, base):
+        return {**shape, "class": known}
+    return {**shape, "class": dict} if kind == "dict" else {k: v for k, v in shape.items() if k != "class"}
 
 
 @functools.lru_cache(maxsize=None)
@@ -175,39 +269,43 @@ def _namedtuple(name, fields):
     return collections.namedtuple(name, fields)
 
 
-def _name_of(kind):
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _class_named(name):
-    """The class where the program has it; a file never makes a module be imported."""
-    module, _, path = name.partition(":")
-    found = sys.modules.get(module)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, type) else None
-
-
 class Structure:
-    """What a traced model takes and returns in Python, where that is not what its TorchScript says."""
+    """What a traced model takes and returns in Python, where that is not what its TorchScript says.
+
+    ``inputs`` has a shape for each argument, ``output`` that of the answer; None where TorchScript has it as it is. A
+    ``live`` answer has values of its own that are no tensors, and only takes on the classes of ``output``.
+    """
 
     ATTRIBUTE = "ganglion_python"
 
-    def __init__(self, names, inputs, output):
-        self.names, self.inputs, self.output = names, inputs, output
+    def __init__(self, names, inputs, output, live=False):
+        self.names, self.inputs, self.output, self.live = names, inputs, output, live
+
+    def __eq__(self, other):
+        """Whether both take and return the same, whatever the names of arguments."""
+        return isinstance(other, Structure) and self._shapes() == other._shapes()
+
+    def _shapes(self):
+        return self.inputs, self.output, self.live
 
     def to_json(self):
-        return json.dumps({"names": self.names, "inputs": self.inputs, "output": self.output})
+        live = {"live": True} if self.live else {}
+        return json.dumps({"names": self.names, "inputs": self.inputs, "output": self.output, **live}, default=_name_of)
+
+    def put_into(self, module):
+        """Lets a module of Python's know it; its classes are kept, whether or not a module has them."""
+        module.__dict__[self.ATTRIBUTE + "_structure"] = self
 
     @classmethod
     def of(cls, module):
         """The structure that a traced module carries, or None."""
+        known = module.__dict__.get(cls.ATTRIBUTE + "_structure")
         text = getattr(module, cls.ATTRIBUTE, None)
-        if text is None:
-            return None
+        if known is not None or text is None:
+            return known
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as e:
+            return cls(**json.loads(text, object_hook=_with_class))
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise _make("model_load_failed", f"the structure that the module carries cannot be read: {e}") from None
 
     def tensors_of(self, args):
@@ -227,4 +325,6 @@ class Structure:
     def value_of(self, output):
         if self.output is None:
             return output
+        if self.live:
+            return put_on(self.output, output)
         return put_together(self.output, iter(output if isinstance(output, tuple) else (output,)))

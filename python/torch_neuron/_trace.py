@@ -29,8 +29,16 @@ class NeuronModule(torch.jit.RecursiveScriptModule):
         structure = Structure.of(self)
         if structure is None:
             return super().__call__(*args, **kwargs)
+        if structure.inputs is None:
+            return structure.value_of(super().__call__(*args, **kwargs))
         args = bind(structure.names, args, kwargs)
         return structure.value_of(super().__call__(*structure.tensors_of(args)))
+
+    def __copy__(self):
+        return as_neuron_module(super().__copy__(), Structure.of(self))
+
+    def __deepcopy__(self, memo):
+        return as_neuron_module(super().__deepcopy__(memo), Structure.of(self))
 
     def _compiled(self):
         """The compiled model, while the weights are those that it was compiled with."""
@@ -61,9 +69,8 @@ def trace(
     """Compiles a model for the exact shape of an example.
 
     Args:
-        func: an ``nn.Module``, a method of one, a function of tensors (of TorchScript too), or a ScriptModule. It stays as it
-            is; what is
-            compiled is a copy in eval mode.
+        func: an ``nn.Module``, a method of one, a function of tensors (of TorchScript too), or a ScriptModule. It stays
+            as it is; what is compiled is a copy in eval mode.
         example_inputs: a tensor, or a tuple with one value an argument: tensors, numbers, strings, None, and
             tuples, lists, dicts and namedtuples of such. Sizes and dtypes become those that the model takes;
             the size along dim 0 is the compiled batch, the rows of one execution. No dimension may be empty.
@@ -137,14 +144,18 @@ def trace(
     compiled = _engine.compile(script._c, list(map(tuple, arguments)), options)
     for sentence in compiled.warnings:
         say(True, sentence)
-    return wrapped(compiled) if pipeline_cores == 1 else pipelined(compiled, pipeline_cores)
+    module = as_neuron_module(torch.jit._recursive.wrap_cpp_module(compiled.module()), structure)
+    if pipeline_cores == 1:
+        module.__dict__["_ganglion_compiled"] = compiled, weights_of(module)
+    else:
+        declare_pipeline(module, pipeline_cores)
+    return module
 
 
-def wrapped(compiled):
-    """The NeuronModule of a compiled model."""
-    module = torch.jit._recursive.wrap_cpp_module(compiled.module())
+def as_neuron_module(module, structure):
     module.__class__ = NeuronModule
-    module.__dict__["_ganglion_compiled"] = compiled, weights_of(module)
+    if structure is not None:
+        structure.put_into(module)
     return module
 
 
@@ -158,13 +169,10 @@ def weights_of(module):
     return [(name, t.data_ptr(), t.dtype, None if t.is_inference() else t._version) for name, t in tensors]
 
 
-def pipelined(compiled, cores):
-    """The same, declared as compiled for a NeuronCore Pipeline: it says so wherever it is loaded."""
-    module = wrapped(compiled)
-    del module.__dict__["_ganglion_compiled"]
+def declare_pipeline(module, cores):
+    """Lets a module say, wherever it is loaded, that it was compiled for a NeuronCore Pipeline."""
     signature = json.loads(getattr(module, SIGNATURE))
     setattr(module, SIGNATURE, json.dumps({**signature, "pipeline_cores": cores}))
-    return module
 
 
 def compiled_of(model):

@@ -3,12 +3,14 @@
 are rebuilt around the parts, everything else goes to each part as it is."""
 
 import collections
+import copy
 import dataclasses
+from typing import Dict, List, NamedTuple
 
 import pytest
 import torch
 import torch_neuron
-from conftest import alone, quiet, trace
+from conftest import alone, quiet, run_python, trace
 
 Pair = collections.namedtuple("Pair", ["first", "second"])
 
@@ -144,12 +146,132 @@ def test_structures_outlive_saving_and_loading(name, tmp_path):
     same(parallel(*args), alone(model, *args))
 
 
-def test_a_namedtuple_of_another_process_gets_its_fields_back():
-    from torch_neuron._structure import put_together
+TRACES_A_LOCAL_CLASS = """
+import collections
+from typing import NamedTuple
 
-    shape = {"kind": "namedtuple", "class": "nowhere:Point", "fields": ["x", "y"], "items": [{"kind": "tensor"}] * 2}
-    point = put_together(shape, iter([torch.ones(1), torch.zeros(1)]))
-    assert type(point).__name__ == "Point" and point.x == 1 and point.y == 0
+def model():
+    class Point(NamedTuple):
+        x: torch.Tensor
+        y: torch.Tensor
+
+    class Named(dict):
+        pass
+
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return Named(point=Point(x, x + 1), list=[x])
+
+    return Model()
+
+torch.jit.save(torch_neuron.trace(model(), torch.rand(2, 3), tune=False), sys.argv[1])
+"""
+
+
+def test_a_namedtuple_of_another_process_gets_its_fields_back(tmp_path):
+    path = str(tmp_path / "m.pt")
+    status, _, errors = run_python(TRACES_A_LOCAL_CLASS, path)
+    assert status == 0, errors
+    x = torch.rand(5, 3)
+    answer = torch.neuron.DataParallel(torch.jit.load(path))(x)
+    assert type(answer) is dict and type(answer["point"]).__name__ == "Point"
+    same(answer["point"].x, x)
+    same(answer["point"].y, x + 1)
+
+
+# --- classes ------------------------------------------------------------------------------------------------------
+
+
+class Rows(list):
+    pass
+
+
+class Extents(tuple):
+    """Cannot be made from its elements alone."""
+
+    def __new__(cls, low, high):
+        return super().__new__(cls, (low, high))
+
+
+class Entries(dict):
+    """Is made neither from a dict nor by its names."""
+
+    def __init__(self, first, second):
+        super().__init__(a=first, b=second)
+
+
+def local_classes():
+    """Classes that no module has, two of them with one name."""
+
+    class Pair(NamedTuple):
+        left: torch.Tensor
+        right: torch.Tensor
+
+    class Named(dict):
+        pass
+
+    return Pair, collections.namedtuple("Pair", ["first", "second"]), Named
+
+
+LOCAL = local_classes()
+MAKE = {
+    "a local class derived from NamedTuple": lambda x: LOCAL[0](x, x + 1),
+    "a namedtuple that has the name of another": lambda x: LOCAL[1](x, x + 1),
+    "a local dict": lambda x: LOCAL[2](a=x, b=(x + 1,)),
+    "classes within classes": lambda x: LOCAL[2](a=LOCAL[0](x, LOCAL[1](x, x + 1)), b=Rows([x])),
+    "a list": lambda x: Rows([x, (x, x + 1)]),
+    "a tuple": lambda x: Extents(x, x + 1),
+    "a dict with its own constructor": lambda x: Entries(x, x + 1),
+    "a defaultdict": lambda x: collections.defaultdict(list, a=x, b=x + 1),
+    "a Counter": lambda x: collections.Counter({"a": x, "b": x + 1}),
+    "what a function of torch returns": lambda x: (torch.max(x, 1), [x]),
+}
+
+
+class Made(torch.nn.Module):
+    """Returns what it is told to make, and passes on what it is given."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x, given):
+        assert type(given) is type(self.make(x))
+        return self.make(x), given
+
+
+@pytest.mark.parametrize("how", ["traced", "saved and loaded", "copied", "deep-copied"])
+@pytest.mark.parametrize("what", MAKE)
+def test_containers_of_any_class_are_what_the_model_takes_and_returns(what, how, tmp_path):
+    make, x = MAKE[what], torch.rand(5, 3)
+    model = Made(make)
+    kept = trace(model, x[:2], make(x[:2]))
+    if how == "saved and loaded":
+        torch.jit.save(kept, str(tmp_path / "m.pt"))
+        kept = torch.jit.load(str(tmp_path / "m.pt"))
+    elif how != "traced":
+        kept = (copy.copy if how == "copied" else copy.deepcopy)(kept)
+        same(kept(x, make(x)), model(x, make(x)))
+    parallel = torch.neuron.DataParallel(kept)
+    same(parallel(x, make(x)), model(x, make(x)))
+    same(parallel.submit(x, make(x)).result(), model(x, make(x)))
+
+
+def test_classes_of_one_name_are_told_apart_where_no_file_was_between():
+    models = [Made(lambda x, kind=local_classes()[0]: kind(x, x + 1)) for _ in range(2)]
+    x = torch.rand(5, 3)
+    traced = [trace(model, x, model.make(x)) for model in models]
+    for kept, model in zip(traced, models):
+        same(torch.neuron.DataParallel(kept)(x, model.make(x)), model(x, model.make(x)))
+
+
+def test_a_namedtuple_of_other_fields_is_a_value_error(error_of):
+    model, values = MODELS["named"]
+    parallel = torch.neuron.DataParallel(trace(model, *values(2)))
+    other = collections.namedtuple("Other", ["second", "first"])
+    e = error_of(ValueError, parallel, other(torch.rand(3, 3), torch.rand(3, 3)))
+    assert e.code == "shape_mismatch" and "first, second" in str(e)
+    same(parallel((torch.ones(3, 3), torch.ones(3, 3))), Pair(torch.ones(3, 3) + 1, torch.ones(3, 3) * 2))
 
 
 def test_keys_of_a_dict_may_come_in_any_order():
@@ -287,6 +409,44 @@ def test_values_that_are_no_tensors_go_to_every_chunk():
     same(parallel(x, 3, "scale"), x * 3)  # an int for a float, as Python has it
     same(parallel(x, 3.0, "other"), x)
     same(parallel(x, factor=0.5, names="scale"), x * 0.5)
+
+
+class Point(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+class LivePoint(torch.nn.Module):
+    def forward(self, x, factor: float, names: List[str]):
+        return Point(x * factor, x), names, factor
+
+
+class LiveBatch(torch.nn.Module):
+    def forward(self, batch: Dict[str, torch.Tensor], points: List[Point], factor: float):
+        return batch, points, factor
+
+
+def live_batch(x, factor):
+    return collections.OrderedDict(b=x, a=x + 1), Rows([Point(x, x + 2)]), factor
+
+
+LIVE = {
+    "a namedtuple": (LivePoint(), lambda x, factor: (x, factor, ["a", "b", "c"][: int(factor)])),
+    "classes of dicts and lists": (LiveBatch(), live_batch),
+}
+
+
+@pytest.mark.parametrize("what", LIVE)
+def test_beside_values_that_stay_live_containers_keep_their_classes(what, tmp_path):
+    model, values = LIVE[what]
+    x = torch.rand(5, 3)
+    traced = trace(model, *values(x[:2], 2.0))
+    torch.jit.save(traced, str(tmp_path / "m.pt"))
+    for factor in (2.0, 3.0):
+        args = values(x, factor)
+        same(traced(*args), model(*args))
+        for kept in (traced, torch.jit.load(str(tmp_path / "m.pt"))):
+            same(torch.neuron.DataParallel(kept)(*args), model(*args))
 
 
 def test_where_the_code_cannot_be_scripted_they_are_constants(error_of):
