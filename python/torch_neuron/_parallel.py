@@ -130,7 +130,7 @@ class DataParallel(torch.nn.Module):
         self.__dict__.update(
             dim=options["dim"],
             _structure=structure,
-            _names=compiled.argument_names if structure is None else structure.names,
+            _names=names_of(compiled, structure),
             _parallel=_engine.Parallel(compiled, options),
         )
         _engine.say_what_was_logged()
@@ -255,8 +255,8 @@ class DataParallel(torch.nn.Module):
         """Puts another traced model in the place of this one, while calls come and run; returns when it serves.
 
         Calls that came before are answered wholly by the old model, those that come after it by the new one, and none
-        is refused for it. The new one takes and returns what the old one does; it is loaded beside it on the same
-        cores. All settings stay. Where it cannot be loaded, the old model serves on. On asyncio:
+        is refused for it. The new one takes and returns what the old one does, but its arguments may have other names; it
+        is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on. On asyncio:
         ``await asyncio.to_thread(model_parallel.replace, model)``.
 
         Raises:
@@ -268,13 +268,14 @@ class DataParallel(torch.nn.Module):
         """
         compiled = compiled_of(model)
         structure = Structure.of(model)
-        if (structure and structure.to_json()) != (self._structure and self._structure.to_json()):
+        if structure != self._structure:
             raise _make(
                 "shape_mismatch",
                 "the new model takes or returns other structures, or other values that are no tensors, than the old "
                 "one: make another DataParallel for it",
             )
         self._parallel.replace(compiled)
+        self.__dict__.update(_structure=structure, _names=names_of(compiled, structure))
         self.module = model
 
     def close(self):
@@ -299,6 +300,11 @@ class DataParallel(torch.nn.Module):
             "a DataParallel belongs to the cores of its process and cannot be copied or pickled: save its model with "
             "torch.jit.save, and make another one there",
         )
+
+
+def names_of(compiled, structure):
+    """The names of forward's arguments."""
+    return compiled.argument_names if structure is None else structure.names
 
 
 def _as_it_is(value):

@@ -96,6 +96,35 @@ def test_structures_stay_when_a_model_is_replaced(error_of):
         assert error_of(ValueError, parallel.replace, other).code == "shape_mismatch"
 
 
+def test_arguments_have_the_names_of_the_new_model(error_of):
+    class First(torch.nn.Module):
+        def forward(self, x, y):
+            return x - y
+
+    class Second(torch.nn.Module):
+        def forward(self, a, x):
+            return a + 2 * x
+
+    class Structured(torch.nn.Module):
+        def forward(self, x, y):
+            return {"out": x - y, "rest": (x,)}
+
+    class Renamed(torch.nn.Module):
+        def forward(self, y, x):
+            return {"out": y + 2 * x, "rest": (y,)}
+
+    a, x = torch.rand(5, 3), torch.rand(5, 3)
+    models = [trace(model(), a, x) for model in (First, Second, Structured, Renamed)]
+    with torch.neuron.DataParallel(models[0]) as parallel:
+        parallel.replace(models[1])
+        same(parallel(x=x, a=a), a + 2 * x)
+        same(parallel.submit(a, x=x).result(), a + 2 * x)
+        assert "'y'" in str(error_of(TypeError, parallel, x, y=a))
+    with torch.neuron.DataParallel(models[2]) as parallel:
+        parallel.replace(models[3])
+        same(parallel(x=x, y=a)["out"], a + 2 * x)
+
+
 def test_rows_of_calls_that_wait_go_together_after_a_delay(rows_traced, rows_model):
     """Four calls of one row on a model for 4 rows: one execution, as soon as the last of them is there."""
     with torch.neuron.DataParallel(rows_traced, device_ids=[0], max_queue_delay=60) as parallel:
