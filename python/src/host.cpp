@@ -6,10 +6,11 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace py = pybind11;
 
@@ -23,6 +24,8 @@ constexpr std::chrono::seconds drain_bound{5};
 /// call.
 class log_box {
  public:
+  using entry = std::pair<log_level, std::string>;
+
   void put(log_level level, std::string_view sentence) {
     const std::lock_guard lock(mutex_);
     entries_.emplace_back(level, sentence);
@@ -31,16 +34,20 @@ class log_box {
 
   bool filled() const noexcept { return filled_.load(std::memory_order_acquire); }
 
-  std::vector<std::pair<log_level, std::string>> take() {
+  /// The oldest.
+  std::optional<entry> take() {
     const std::lock_guard lock(mutex_);
-    filled_ = false;
-    return std::exchange(entries_, {});
+    if (entries_.empty()) return {};
+    auto first = std::move(entries_.front());
+    entries_.pop_front();
+    filled_ = !entries_.empty();
+    return first;
   }
 
  private:
   std::mutex mutex_;
   std::atomic<bool> filled_{false};
-  std::vector<std::pair<log_level, std::string>> entries_;
+  std::deque<entry> entries_;
 };
 
 log_box& box() {
@@ -104,10 +111,10 @@ void watch_forks() {
 
 engine* made_host() noexcept { return made.load(std::memory_order_acquire); }
 
-void say_what_was_logged() {
+void say_what_was_logged(const py::object& place) {
   if (!box().filled()) return;
   const auto say = py::module_::import("torch_neuron._warnings").attr("say");
-  for (const auto& [level, sentence] : box().take()) say(level == log_level::warning, sentence);
+  while (const auto said = box().take()) say(said->first == log_level::warning, said->second, place);
 }
 
 void drain_host() {

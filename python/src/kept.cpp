@@ -1,5 +1,7 @@
 #include "kept.hpp"
 
+#include "lifetime.hpp"
+
 #include <ATen/ops/from_blob.h>
 #include <Python.h>
 
@@ -68,7 +70,9 @@ at::Tensor lent(const at::Tensor& tensor) {
       at::TensorOptions().dtype(plain.scalar_type()));
 }
 
-void release_kept() { the_shelf().take(); }
+void release_kept() {
+  if (!must_leak()) the_shelf().take();  // in a forked child a thread that is not there may have the lock
+}
 
 void leak_kept() { the_shelf().close(); }
 

@@ -31,5 +31,6 @@ PYBIND11_MODULE(_engine, m) {
   bind_parallel(m);
   bind_status(m);
   m.def("configure", &configure, py::arg("options"));
+  m.def("require_usable", &require_usable);
   m.def("end", &end);
 }

@@ -131,7 +131,7 @@ void bind_parallel(py::module_& m) {
       .def_property_readonly("cores", &parallel::cores)
       .def_property_readonly("closed", &parallel::closed)
       .def("close", &parallel::close);
-  m.def("say_what_was_logged", &say_what_was_logged);
+  m.def("say_what_was_logged", &say_what_was_logged, py::arg("place") = py::none());
 }
 
 }  // namespace ganglion::python

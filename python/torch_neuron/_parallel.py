@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import threading
 
 import torch
@@ -13,16 +14,21 @@ from ._checks import integer, number, numbers, text
 from ._status import status_from
 from ._structure import Structure
 from ._trace import compiled_of
-from .errors import _make
+from ._warnings import here
+from .errors import NeuronError, _make
 
 
 class RequestFuture(concurrent.futures.Future):
-    """The answer of a request to come. Wait for it with ``result()``, or on asyncio through ``async_forward``."""
+    """The answer of a request to come. Wait for it with ``result()``, or on asyncio through ``async_forward``.
+
+    In a forked child, which has no part in the request, it raises RuntimeError (``core_unavailable``).
+    """
 
     def __init__(self):
         super().__init__()
         self._taking_back = threading.Lock()
         self._taken_back = False
+        self._place = here()
 
     def cancel(self):
         """Gives the request up, unless its answer is there: rows that are not begun are dropped.
@@ -41,6 +47,7 @@ class RequestFuture(concurrent.futures.Future):
     def _finish(self, value, exception):
         """Called once, by the engine's Python side. A future that was cancelled meanwhile stays so."""
         try:
+            _engine.say_what_was_logged(self._place)
             value = self._restore(value) if exception is None else None
         except Exception as e:
             exception = e
@@ -49,6 +56,34 @@ class RequestFuture(concurrent.futures.Future):
                 self.set_exception(exception)
             else:
                 self.set_result(value)
+        _waiting.discard(self)
+
+    def _lose(self, error):
+        """In a forked child: nobody will call ``_finish``. The parent's callbacks are not for here."""
+        super().__init__()  # a thread that is not here may have had the old locks
+        self._taking_back = threading.Lock()
+        if self._taken_back:
+            super().cancel()
+            self.set_running_or_notify_cancel()
+        else:
+            self.set_exception(error)
+
+
+#: The futures that are to be told their answers.
+_waiting = set()
+
+
+def _lose_all():
+    lost = tuple(_waiting)
+    _waiting.clear()
+    for future in lost:
+        try:
+            _engine.require_usable()
+        except NeuronError as e:
+            future._lose(e)
+
+
+os.register_at_fork(after_in_child=_lose_all)
 
 
 class DataParallel(torch.nn.Module):
@@ -185,12 +220,16 @@ class DataParallel(torch.nn.Module):
         structure = self._structure
         if structure is not None:
             inputs = structure.tensors_of(inputs)
+        seconds = None if timeout is None else number("timeout", timeout)
+        options = seconds, text("priority", priority), text("tenant", tenant)
         future = RequestFuture()
         future._restore = _as_it_is if structure is None else structure.value_of
-        seconds = None if timeout is None else number("timeout", timeout)
-        future._request = self._parallel.submit(
-            inputs, future, seconds, text("priority", priority), text("tenant", tenant)
-        )
+        _waiting.add(future)
+        try:
+            future._request = self._parallel.submit(inputs, future, *options)
+        except BaseException:
+            _waiting.discard(future)
+            raise
         return future
 
     async def async_forward(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
@@ -255,9 +294,9 @@ class DataParallel(torch.nn.Module):
         """Puts another traced model in the place of this one, while calls come and run; returns when it serves.
 
         Calls that came before are answered wholly by the old model, those that come after it by the new one, and none
-        is refused for it. The new one takes and returns what the old one does, but its arguments may have other names; it
-        is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on. On asyncio:
-        ``await asyncio.to_thread(model_parallel.replace, model)``.
+        is refused for it. The new one takes and returns what the old one does, but its arguments may have other names;
+        it is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on.
+        On asyncio: ``await asyncio.to_thread(model_parallel.replace, model)``.
 
         Raises:
             TypeError: ``model`` is not a traced model.

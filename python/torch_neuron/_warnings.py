@@ -14,12 +14,19 @@ class NeuronWarning(UserWarning):
     """What the user of torch_neuron should know; each is said once."""
 
 
-def say(is_warning, sentence):
-    """Passes on one sentence; a warning names the line of the user's code that called us."""
+def here():
+    """The line of the user's code that called us: its file, its number, and the globals of its module."""
+    frame = sys._getframe()
+    while frame.f_back and (frame.f_code.co_filename.startswith(_HERE) or frame.f_globals.get("__name__") == _TORCH):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_globals
+
+
+def say(is_warning, sentence, place=None):
+    """Passes on one sentence; a warning names a line of the user's code, the one that called us where no other is."""
     if not is_warning:
         _log.info(sentence)
         return
-    level, frame = 1, sys._getframe()
-    while frame.f_back and (frame.f_code.co_filename.startswith(_HERE) or frame.f_globals.get("__name__") == _TORCH):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(sentence, NeuronWarning, stacklevel=level)
+    file, line, names = place or here()
+    registry = names.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(sentence, NeuronWarning, file, line, names.get("__name__"), registry)

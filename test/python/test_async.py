@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import linecache
 import threading
+import warnings
 
 import pytest
 import torch
@@ -152,3 +154,79 @@ def test_the_status_tells_of_each_model(error_of):
     assert model.outcomes == {"ok": 3, "shape_mismatch": 1}
     assert model.cores == [0, 1, 2, 3] and model.unanswered == model.queued_rows == 0
     assert 0 < model.compute_seconds[0.5] <= model.total_seconds[0.99] < 60
+
+
+# --- warnings -----------------------------------------------------------------------------------------------------
+
+
+def warned(call, action="always"):
+    """What a call returned, and the warnings until then."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(action)
+        return call(), caught
+
+
+WITHOUT_WAITING = {
+    "submit": lambda parallel, x: parallel.submit(x).result(10),
+    "a callback": lambda parallel, x: wait_for_callback(parallel.submit(x)),
+    "async_forward": lambda parallel, x: asyncio.run(awaited(parallel, x)),
+}
+
+
+def wait_for_callback(future):
+    told = concurrent.futures.Future()
+    tell = lambda f: told.set_exception(f.exception()) if f.exception() else told.set_result(f.result())
+    future.add_done_callback(tell)
+    return told.result(10)
+
+
+async def awaited(parallel, x):
+    return await parallel.async_forward(x)
+
+
+@pytest.mark.parametrize("how", WITHOUT_WAITING)
+def test_what_a_request_warns_of_is_said_before_its_answer_is_there(rows_traced, how):
+    with torch_neuron.DataParallel(rows_traced) as parallel:
+        _, caught = warned(lambda: WITHOUT_WAITING[how](parallel, torch.rand(2, 4)))
+        (warning,) = caught
+        assert warning.category is torch_neuron.NeuronWarning and parallel.warnings == [str(warning.message)]
+        assert warning.filename == __file__ and "parallel" in linecache.getline(__file__, warning.lineno)
+        assert warned(lambda: WITHOUT_WAITING[how](parallel, torch.rand(2, 4)))[1] == []
+
+
+def test_split_size_without_dynamic_batching_is_warned_of_through_a_future_as_well(rows_traced):
+    with torch_neuron.DataParallel(rows_traced, split_size=2, set_dynamic_batching=False) as parallel:
+        _, caught = warned(lambda: parallel.submit(torch.rand(16, 4)).result(10))
+        assert [str(w.message) for w in caught] == parallel.warnings and "split_size" in parallel.warnings[0]
+
+
+@pytest.mark.parametrize("how", WITHOUT_WAITING)
+def test_a_warning_that_is_an_error_is_raised_by_the_future(rows_traced, how):
+    with torch_neuron.DataParallel(rows_traced) as parallel:
+        with pytest.raises(torch_neuron.NeuronWarning):
+            warned(lambda: WITHOUT_WAITING[how](parallel, torch.rand(2, 4)), "error")
+        assert parallel(torch.rand(2, 4)).shape == (2, 3)
+
+
+def test_no_warning_is_lost_behind_one_that_is_an_error():
+    said = torch_neuron._warnings.say
+    raised, rest = [], []
+
+    def say(*args):
+        (rest if raised else raised).append(args)
+        if not rest:
+            raise torch_neuron.NeuronWarning
+
+    class Scalar(torch.nn.Module):
+        def forward(self, x):
+            return x.sum()
+
+    traced = warned(lambda: trace(Scalar(), torch.rand(2, 4)))[0]
+    torch_neuron._warnings.say = say
+    try:
+        with pytest.raises(torch_neuron.NeuronWarning):
+            torch_neuron.DataParallel(traced)
+        torch_neuron._engine.say_what_was_logged()
+    finally:
+        torch_neuron._warnings.say = said
+    assert len(raised) == 1 and len(rest) == 1

@@ -156,6 +156,44 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), quick(torch.rand(2, 4)
     assert said.splitlines() == ["core_unavailable True True"] * 5 + ["3 torch.Size([2, 4])"]
 
 
+def test_a_future_from_before_a_fork_is_a_clear_error_in_the_child_and_no_hang():
+    """Also where another thread had its lock when the process forked; and what it calls back is the parent's."""
+    code = slow(100) + """
+import concurrent.futures
+done = quick.submit(torch.rand(3, 4))
+done.result()
+future, cancelled, called = slow.submit(torch.rand(32, 256, 256)), slow.submit(torch.rand(32, 256, 256)), []
+future.add_done_callback(lambda f: called.append(os.getpid()))
+cancelled.cancel()
+
+def hold():
+    with future._condition:
+        time.sleep(1)
+
+holder = threading.Thread(target=hold)
+holder.start()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # ends it where it hangs
+    for use in (future.result, lambda: future.result(5), lambda: slow.submit(torch.rand(1, 256, 256)).result()):
+        try:
+            print("no error", use())
+        except RuntimeError as e:
+            print(e.code, "fork" in str(e), str(os.getppid()) in str(e))
+    finished, waiting = concurrent.futures.wait([future, done, cancelled], timeout=5)
+    print(type(future.exception()).__name__, future.cancel(), len(finished), cancelled.cancelled(), len(done.result()))
+    print(called)
+    sys.exit(3)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+holder.join()
+print(status, future.result().shape[0], called == [os.getpid()], torch_neuron._parallel._waiting)
+"""
+    status, said, errors = run_python(code)
+    assert status == 0, errors
+    assert said.splitlines() == ["core_unavailable True True"] * 3 + ["NeuronRuntimeError False 3 True 3", "[]",
+                                                                      "3 32 True set()"], (said, errors)
+
+
 def test_a_fork_before_the_first_data_parallel_has_an_engine_of_its_own():
     code = """
 traced = torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2, 4), tune=False)
