@@ -87,7 +87,7 @@ bench_report measure(const bench_options& given, execution_recorder& recorder) {
 
 void bench(bench_command& given) {
   read(given);
-  check_output_paths({given.picture, given.timeline, given.trace_out}, {given.model});
+  check_output_paths({given.picture, given.timeline, given.trace_out}, files_of(given.model, given.loading));
   execution_recorder recorder;
   auto report = measure(given, recorder);
   // The engine tells of an execution after its answer, but not after its own end, which has come.

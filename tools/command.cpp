@@ -89,6 +89,17 @@ engine_options command_engine_options() {
   return options;
 }
 
+std::vector<fs::path> files_of(const std::string& model, const load_options& loading) {
+  auto files = loading.op_libraries;
+  files.emplace_back(model);
+  return files;
+}
+
+compiled_model load_with_progress(const std::string& model, const load_options& loading) {
+  progress_line progress([&] { return fmt::format("loading {}", model); });
+  return load(model, loading);
+}
+
 void check_output_path(const fs::path& output, const std::vector<fs::path>& sources) {
   for (const auto& source : sources)
     if (same_file(output, source))

@@ -112,6 +112,12 @@ T value_or_throw(expected<T>&& e) {
 /// The options of every engine that the command makes: warnings go through `print_warning`.
 engine_options command_engine_options();
 
+/// All files of a model that are read: its own and its operator libraries.
+std::vector<std::filesystem::path> files_of(const std::string& model, const load_options& loading);
+
+/// `load`, with a line of progress. Errors as there.
+compiled_model load_with_progress(const std::string& model, const load_options& loading);
+
 /// Refuses, as `invalid_argument`, an output that is one of the sources (also through a link), and, as `io_failed`, one
 /// that cannot be written: before any work is done.
 void check_output_path(const std::filesystem::path& output, const std::vector<std::filesystem::path>& sources);

@@ -30,7 +30,8 @@ std::string deviations_text(const boost::json::object& measured) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-/// `2.2 ms (deviation 1e-07, ...)`, or why the program is not used. What is neither, as another writer's, is shown as it is.
+/// `2.2 ms (deviation 1e-07, ...)`, or why the program is not used. What is neither, as another writer's, is shown as it
+/// is.
 std::string measurement_text(const boost::json::value& measured) {
   const auto* object = measured.if_object();
   const auto* seconds = object ? object->if_contains("seconds") : nullptr;
@@ -88,7 +89,7 @@ boost::json::object to_json(const std::string& path, const compiled_model& model
 }
 
 void show_model(const std::string& path, const load_options& loading, bool json) {
-  const auto model = load(path, loading);
+  const auto model = load_with_progress(path, loading);
   for (const auto& sentence : model.warnings()) print_warning(sentence);
   if (json) return print_json(to_json(path, model));
   fmt::print("{:<18}{}\n", "model", path);

@@ -74,6 +74,12 @@ data_parallel_options options_of(const run_command& given) {
   return options;
 }
 
+/// The model on its cores, which each run it a few times before it serves.
+data_parallel warmed_up(engine& host, const run_command& given, const compiled_model& model) {
+  progress_line progress([&] { return fmt::format("warming up {}", given.model); });
+  return data_parallel(host, model, options_of(given));
+}
+
 run_report run_on_engine(const run_command& given, const compiled_model& model, std::vector<c10::IValue> arguments) {
   run_report report;
   std::atomic<std::int64_t> rows_done{0};
@@ -84,7 +90,7 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
   };
   {
     engine host(std::move(settings));
-    data_parallel net(host, model, options_of(given));
+    auto net = warmed_up(host, given, model);
     const auto programs = value_or_throw(make_program_set(model, given.dim.value_or(0), given.pad_values));
     report.rows = value_or_throw(match_inputs(model, programs, arguments)).rows;
     report.cores = net.cores();
@@ -101,11 +107,6 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
     report.warnings = net.warnings();
   }
   return report;
-}
-
-compiled_model loaded_model(const run_command& given) {
-  progress_line progress([&] { return fmt::format("loading {}", given.model); });
-  return load(given.model, given.loading);
 }
 
 std::vector<tensor_spec> specs_of(const c10::IValue& answer) {
@@ -131,11 +132,11 @@ void print_report(const run_command& given, const run_report& report) {
 }
 
 void run_model(const run_command& given) {
-  std::vector<fs::path> read(given.inputs.begin(), given.inputs.end());
-  read.emplace_back(given.model);
+  auto read = files_of(given.model, given.loading);
+  read.insert(read.end(), given.inputs.begin(), given.inputs.end());
   check_output_path(given.output, read);
   check_output_paths({given.output, given.trace_out}, read);
-  const auto model = loaded_model(given);
+  const auto model = load_with_progress(given.model, given.loading);
   check_output_format(model.signature(), given.output);
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));

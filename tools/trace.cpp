@@ -113,7 +113,9 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
 void trace_model(const trace_command& given) {
   std::vector<std::vector<c10::IValue>> examples;
   for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
-  check_output_path(given.output, {given.model});
+  auto read = files_of(given.model, given.loading);
+  read.insert(read.end(), given.calibration.begin(), given.calibration.end());
+  check_output_path(given.output, read);
   // A trial does not outlive the one that waits for it.
   if (!given.only.empty()) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const auto compiled = compile(given, std::move(examples));

@@ -182,7 +182,7 @@ void write_chart(const tune_command& given, const tune_report& r) {
 
 void tune(tune_command& given) {
   read(given);
-  if (!given.picture.empty()) check_output_path(given.picture, {given.model});
+  if (!given.picture.empty()) check_output_path(given.picture, files_of(given.model, given.loading));
   const auto report = measure(given);
   if (!given.picture.empty()) write_chart(given, report);
   if (given.json)

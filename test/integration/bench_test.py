@@ -333,6 +333,11 @@ class Bench(Command):
         for timeline in self.UNWRITABLE[:2] + self.UNWRITABLE[3:]:
             self.refused("io_failed", "bench", at("missing.pt"), "--timeline", timeline, text=timeline)
         self.refused("invalid_argument", "bench", path, "--timeline", path, text="linear.pt")
+        (folder / "library.so").write_bytes(b"a library")
+        for output in (["bench", path, "--timeline"], ["bench", path, "--trace-out"], picture):
+            self.refused("invalid_argument", *output, at("library.so"), "--op-library", at("library.so"),
+                         text=("library.so", "which is read"))
+        self.assertEqual((folder / "library.so").read_bytes(), b"a library")
         self.refused("model_load_failed", "bench", at("missing.pt"), text="missing.pt")
         self.refused("batch_size_mismatch", "bench", model("mixes"), "--batch", "6", text="6")
 

@@ -153,6 +153,11 @@ class Run(Command):
         read = {path: hashlib.sha256(Path(path).read_bytes()).digest() for path in (at("in.pt"), model("linear"))}
         for output in (at("in.pt"), at("soft-in.pt"), at("hard-in.pt"), model("linear")):
             self.refused("invalid_argument", "run", model("linear"), "--input", at("in.pt"), "--output", output, text=output)
+        (folder / "library.so").write_bytes(b"a library")
+        run = ["run", model("linear"), "--input", at("in.pt"), "--op-library", at("library.so")]
+        self.refused("invalid_argument", *run, "--output", at("library.so"), text="library.so")
+        self.refused("invalid_argument", *run, "--output", at("out.pt"), "--trace-out", at("library.so"), text="library.so")
+        self.assertEqual((folder / "library.so").read_bytes(), b"a library")
         for path, digest in read.items():
             self.assertEqual(hashlib.sha256(Path(path).read_bytes()).digest(), digest)
 
@@ -248,18 +253,29 @@ class Run(Command):
     def test_progress_is_shown_on_a_terminal(self):
         self.shown_on_a_terminal_until(b"ganglion: 0 of 1 row done on 2 cores")
 
+    def test_progress_is_shown_while_the_model_is_loaded_and_while_the_cores_warm_up(self):
+        torch.save(torch.rand(1, 2), at("in.pt"))
+        path = model("long")
+        self.shown_until(f"ganglion: loading {path}".encode(), "info", path)
+        for name, text in ("long", "loading"), ("weary", "warming up"):
+            path = model(name)
+            self.shown_until(f"ganglion: {text} {path}".encode(), "run", path, "--input", at("in.pt"), "--output",
+                             at("never.pt"))
+
     def test_progress_fits_on_a_narrow_terminal(self):
         shown = self.shown_on_a_terminal_until(b"\r\x1b[Kganglion: 0 of 1 row", columns=23)
         progress = [line for line in re.split(rb"\r\n|\r\x1b\[K", shown) if not line.startswith(b"ganglion: warning: ")]
         self.assertLessEqual(max(len(line) for line in progress), 22, shown)
 
     def shown_on_a_terminal_until(self, text, columns=0):
+        torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
+        return self.shown_until(text, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt"),
+                                columns=columns)
+
+    def shown_until(self, text, *arguments, columns=0):
         terminal, stderr = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
-        process = subprocess.Popen(
-            [GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
-            env=environment(), stderr=stderr)
+        process = subprocess.Popen([GANGLION, *arguments], env=environment(), stdout=subprocess.DEVNULL, stderr=stderr)
         os.close(stderr)
         try:
             shown = b""

@@ -76,6 +76,15 @@ class SlowOnLarge(nn.Module):
         return x
 
 
+class SlowAlways(nn.Module):
+    """Takes about a tenth of a second, whatever the values."""
+
+    def forward(self, x):
+        for _ in range(100000):
+            x = torch.tanh(x)
+        return x
+
+
 class Prints(nn.Module):
     def forward(self, x):
         print("rows:", x.size(0))
@@ -107,6 +116,13 @@ class NoTensor(nn.Module):
         return x.size(0)
 
 
+def long_to_load():
+    """A module of so many lines that reading it takes about a second."""
+    module = torch.jit.ScriptModule()
+    module.define("def forward(self, x):\n" + "    x = torch.tanh(x)\n" * 5000 + "    return x\n")
+    return module
+
+
 def write_source(name, module):
     torch.jit.save(torch.jit.script(module), at(name))
 
@@ -115,7 +131,7 @@ MODELS = {"linear": (Linear, ["f32[4,3]"]), "pair": (Pair, ["f32[2,3]", "f32[2,3
           "mixes": (MixesRows, ["f32[4,3]"]), "total": (Total, ["f32[2,3]"]), "width": (WidthByValue, ["f32[1,1]"]),
           "fails": (FailsOnLarge, ["f32[1,2]"]), "slow": (SlowOnLarge, ["f32[1,2]"]), "half": (Half, ["f32[1,2]"]),
           "prints": (Prints, ["f32[1,2]"]),
-          "talks": (TalksOnLarge, ["f32[1,2]"])}
+          "talks": (TalksOnLarge, ["f32[1,2]"]), "weary": (SlowAlways, ["f32[1,2]"]), "long": (long_to_load, ["f32[1,2]"])}
 
 
 def source(name):

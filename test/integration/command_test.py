@@ -230,6 +230,12 @@ class Trace(Command):
         for path in (module, at("soft.pt"), at("hard.pt")):
             self.refused("invalid_argument", *trace, path, text=path)
         self.assertEqual(Path(module).read_bytes(), before)
+        # Nor one of the other files that are read.
+        torch.save(torch.rand(4, 3), at("read.pt"))
+        before = (folder / "read.pt").read_bytes()
+        for option in ("--calibration", "--op-library"):
+            self.refused("invalid_argument", *trace, at("read.pt"), option, at("read.pt"), text=["read.pt", "which is read"])
+        self.assertEqual((folder / "read.pt").read_bytes(), before)
         self.refused("io_failed", *trace, at("nowhere/out.pt"), text="nowhere")
         self.refused("io_failed", *trace, str(folder), text=str(folder))
 

@@ -134,6 +134,10 @@ class Tune(Command):
         self.refused("model_load_failed", "tune", at("missing.pt"), text="missing.pt")
         self.refused("io_failed", *given, "--picture", at("missing/p.svg"), text="missing")
         self.refused("invalid_argument", *given, "--picture", path, text="linear.source.pt")
+        (folder / "library.so").write_bytes(b"a library")
+        self.refused("invalid_argument", *given, "--picture", at("library.so"), "--op-library", at("library.so"),
+                     text=("library.so", "which is read"))
+        self.assertEqual((folder / "library.so").read_bytes(), b"a library")
         self.refused("shape_mismatch", *given, "--input", "f32[1,3]", "--batches", "2", text="for a batch of 2: ")
         write_source("two.pt", OnlyTwoRows())
         self.refused("forward_failed", "tune", at("two.pt"), "--input", "f32[2,3]", "--batches", "2,5", "--seconds", "0.01",
