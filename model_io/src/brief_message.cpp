@@ -30,13 +30,14 @@ std::size_t type_length(std::string_view text) {
 }
 
 /// The message that follows the traceback of TorchScript; nothing where there is none. A frame's last line of code is
-/// marked, and lines may follow it; the exception's type comes next and, unlike them, is not indented. An operator that a
-/// compiled program put into the graph has no code and no frame.
+/// marked, and lines may follow it; the exception's type comes next and, unlike them, is not indented. An operator that
+/// a compiled program put into the graph has no code and no frame.
 std::string_view after_traceback(std::string_view text) {
   const auto traceback = text.find("Traceback of TorchScript");
   if (traceback == text.npos) return {};
   const auto last_frame = text.rfind("<--- HERE\n");
-  for (auto at = last_frame == text.npos ? text.find('\n', traceback) : last_frame; at != text.npos; at = text.find('\n', at + 1)) {
+  auto at = last_frame == text.npos ? text.find('\n', traceback) : last_frame;
+  for (; at != text.npos; at = text.find('\n', at + 1)) {
     const auto line = text.substr(std::min(text.find('\n', at), text.size() - 1) + 1);
     if (const auto length = type_length(line); length > 0) return line.substr(length);
   }

@@ -43,8 +43,8 @@ void use_channels_last(jit::Graph& graph, const signature& sig) {
     if (!sig.example[i - 1].isTensor()) break;
     auto* input = graph.inputs()[i];
     if (sig.inputs[tensors++].shape.size() != 4 || input->uses().empty()) continue;
-    auto* reordered = graph.insert(
-        c10::aten::contiguous, {input}, {jit::NamedValue{"memory_format", static_cast<int>(at::MemoryFormat::ChannelsLast)}});
+    const jit::NamedValue format{"memory_format", static_cast<int>(at::MemoryFormat::ChannelsLast)};
+    auto* reordered = graph.insert(c10::aten::contiguous, {input}, {format});
     input->replaceAllUsesAfterNodeWith(reordered->node(), reordered);
   }
 }

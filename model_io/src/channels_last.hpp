@@ -6,9 +6,9 @@
 
 namespace ganglion {
 
-/// Makes a frozen graph compute its convolutions with the channels as the innermost dimension: inputs and weights of four
-/// dimensions are brought into that order, and LibTorch's operators keep it. Throws std::runtime_error for a
-/// graph without convolutions over images.
+/// Makes a frozen graph compute its convolutions with the channels as the innermost dimension: inputs and weights of
+/// four dimensions are brought into that order, and LibTorch's operators keep it. Throws std::runtime_error for a graph
+/// without convolutions over images.
 void use_channels_last(torch::jit::Graph& graph, const signature& sig);
 
 }  // namespace ganglion

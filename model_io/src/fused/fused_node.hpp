@@ -9,8 +9,8 @@
 
 namespace ganglion {
 
-/// Makes a node that computes a plan: `ganglion::fused_N(Tensor[]) -> Tensor[]`. It is not in the graph yet, and must be
-/// before the next one is made.
+/// Makes a node that computes a plan: `ganglion::fused_N(Tensor[]) -> Tensor[]`. It is not in the graph yet, and must
+/// be before the next one is made.
 torch::jit::Node* make_fused_node(torch::jit::Graph& graph, torch::jit::Value* inputs,
                                   std::shared_ptr<const fused_plan> plan);
 

@@ -58,8 +58,8 @@ struct fused_plan {
   std::vector<std::size_t> outputs;
 };
 
-/// Joins steps: functions of each element go along with what made the element, and an addition with the later of the two
-/// operations that made its summands, where nobody else looks at what lies between.
+/// Joins steps: functions of each element go along with what made the element, and an addition with the later of the
+/// two operations that made its summands, where nobody else looks at what lies between.
 fused_plan with_steps_joined(fused_plan plan);
 
 /// Whether the step is one of those that take nearly all the time of a network.

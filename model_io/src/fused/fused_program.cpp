@@ -98,7 +98,8 @@ class compiler {
 
     constexpr int sources[] = {DNNL_ARG_SRC_0, DNNL_ARG_SRC_1};
     std::vector<located> inputs;
-    for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs.push_back(in_layout(step.inputs[i], made.inputs[i].of_value));
+    for (std::size_t i = 0; i < step.inputs.size(); ++i)
+      inputs.push_back(in_layout(step.inputs[i], made.inputs[i].of_value));
     const auto& layout = made.output.of_value;
     const auto output = step.sum_with ? in_layout(*step.sum_with, layout) : located{new_buffer(layout), layout};
     if (made.scratchpad.get_size() > 0) use({DNNL_ARG_SCRATCHPAD, {new_buffer(made.scratchpad), made.scratchpad}});
@@ -133,7 +134,8 @@ struct fused_program::impl {
     std::unordered_map<int, memory> arguments;
   };
 
-  explicit impl(std::shared_ptr<const fused_plan> p) : plan(std::move(p)), inputs(plan->inputs.size()), outputs(plan->outputs.size()) {
+  explicit impl(std::shared_ptr<const fused_plan> p)
+      : plan(std::move(p)), inputs(plan->inputs.size()), outputs(plan->outputs.size()) {
     compiler compiled{*plan};
     place(compiled.buffers);
     for (auto& c : compiled.calls) {

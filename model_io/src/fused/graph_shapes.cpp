@@ -21,8 +21,8 @@ c10::IValue list_of(const jit::Node* node, jit::Stack items) {
   return list;
 }
 
-/// What a node makes of its inputs, as the interpreter does it. The interpreter's own functions for lists and tuples are
-/// not to be had.
+/// What a node makes of its inputs, as the interpreter does it. The interpreter's own functions for lists and tuples
+/// are not to be had.
 jit::Stack results_of(jit::Node* node, jit::Stack stack) {
   switch (node->kind()) {
     case c10::prim::ListConstruct: return {list_of(node, std::move(stack))};
