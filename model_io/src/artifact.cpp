@@ -6,6 +6,7 @@
 #include "manifest.hpp"
 #include "model_state.hpp"
 #include "signature_json.hpp"
+#include "thread_count.hpp"
 
 #include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/replica.hpp>
@@ -94,9 +95,10 @@ bool tune_again(const std::string& subject, program_policy& policy, const load_o
     policy.tuned = here;
     return true;
   }
-  warnings.push_back(fmt::format("{} was tuned on {} with {} intra-op thread(s), and this is {} with {}: other programs may "
-                                 "be faster here; trace it again, or load it with `retune` (--retune)",
-                                 subject, policy.tuned->cpu, policy.tuned->threads, here.cpu, here.threads));
+  warnings.push_back(fmt::format(
+      "{} was tuned on {} with {} intra-op thread(s), and this is {} with {}: other programs may be faster here; trace "
+      "it again, or load it with `retune` (--retune)",
+      subject, policy.tuned->cpu, policy.tuned->threads, here.cpu, here.threads));
   return false;
 }
 
@@ -166,6 +168,7 @@ void save(const compiled_model& model, const fs::path& path) {
 }
 
 compiled_model load(const fs::path& path, load_options options) {
+  check_threads(options.threads);
   const c10::InferenceMode off{false};
   try {
     return loaded(path, options);

@@ -9,6 +9,7 @@
 #include "probe.hpp"
 #include "rows.hpp"
 #include "signature_json.hpp"
+#include "thread_count.hpp"
 
 #include <ganglion/model_io/program_set.hpp>
 #include <ganglion/model_io/replica.hpp>
@@ -168,15 +169,10 @@ std::vector<c10::IValue> all_leaves(const std::vector<c10::IValue>& arguments) {
   return leaves;
 }
 
-/// More are a mistake, and as many as `engine_options::threads_per_core` takes.
-constexpr std::size_t most_threads = 1024;
-
 // --- options ---------------------------------------------------------------------------------------------
 
 void check_options(const trace_options& options) {
-  if (options.threads == 0 || options.threads > most_threads)
-    throw error{errc::invalid_argument,
-                fmt::format("threads is {}: it must be from 1 to {}", options.threads, most_threads)};
+  check_threads(options.threads);
   if (!(options.max_deviation > 0))
     throw error{errc::invalid_argument,
                 fmt::format("max_deviation is {}: it must be above 0", options.max_deviation)};
@@ -186,19 +182,20 @@ void check_options(const trace_options& options) {
                   fmt::format("excluded has '{}', which is no program: it is one of {}", name, fmt::join(all, ", "))};
 }
 
-/// Cuts calibration arguments into executions of the compiled size, and adds the leaves of each. Those that do not fit are
-/// refused for the first program; others may have other sizes.
+/// Cuts calibration arguments into executions of the compiled size, and adds the leaves of each. Those that do not fit
+/// are refused for the first program; others may have other sizes.
 void add_calibration(const signature& sig, const std::vector<c10::IValue>& arguments, bool must_fit,
                      std::vector<std::vector<c10::IValue>>& given) {
   const auto rule = make_scatter_rule(sig, 0).value();
   const auto checked = check_inputs(sig, rule, arguments);
   if (!checked && must_fit)
-    throw error{errc::invalid_argument, fmt::format("the calibration does not fit the example: {}", checked.error().text)};
+    throw error{errc::invalid_argument,
+                fmt::format("the calibration does not fit the example: {}", checked.error().text)};
   if (!checked) return;
   if (must_fit && checked->rows < rule.compiled_size)
-    throw error{errc::invalid_argument, fmt::format("the calibration has {} rows, but the model is compiled for {}: give "
-                                                    "at least as many",
-                                                    checked->rows, rule.compiled_size)};
+    throw error{errc::invalid_argument,
+                fmt::format("the calibration has {} rows, but the model is compiled for {}: give at least as many",
+                            checked->rows, rule.compiled_size)};
   for (std::int64_t row = 0; row + rule.compiled_size <= checked->rows; row += rule.compiled_size)
     given.push_back(with_rows_changed(checked->leaves, [&](std::size_t, const at::Tensor& t) {
       return t.narrow(0, row, rule.compiled_size).contiguous();

@@ -193,10 +193,12 @@ TEST_CASE("calibration is cut to the compiled rows, judged, and must fit") {
   EXPECT(failure_of([&] { trace(cancels, {at::rand({4, 8})}, options); }).code == errc::unsupported_model);
 }
 
-TEST_CASE("options of trace are checked") {
-  for (const std::size_t threads : {std::size_t{0}, std::size_t{1025}})
-    EXPECT(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, {.threads = threads}); }).text ==
-           fmt::format("threads is {}: it must be from 1 to 1024", threads));
+TEST_CASE("options of trace and load are checked") {
+  for (const std::size_t threads : {std::size_t{0}, std::size_t{1025}}) {
+    const failure wanted{errc::invalid_argument, fmt::format("threads is {}: it must be from 1 to 1024", threads)};
+    EXPECT(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, {.threads = threads}); }) == wanted);
+    EXPECT(failure_of([&] { load("missing.pt", {.threads = threads}); }) == wanted);
+  }
   EXPECT(contains(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, {.max_deviation = 0}); }).text,
                   "max_deviation is 0: it must be above 0"));
 }
