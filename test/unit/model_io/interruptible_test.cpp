@@ -1,11 +1,11 @@
 #include <ganglion/model_io/interruptible.hpp>
 
+#include "operator_module.hpp"
+
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
 
 #include <ATen/ATen.h>
-#include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/ir/irparser.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -27,16 +27,7 @@ at::Tensor counted(const at::Tensor& x) {
 
 TORCH_LIBRARY(ganglion_interruptible_test, m) { m.def("counted(Tensor x) -> Tensor", counted); }
 
-torch::jit::Module counting() {
-  torch::jit::Module module{"Net"};
-  auto graph = std::make_shared<torch::jit::Graph>();
-  torch::jit::parseIR("graph(%self, %x : Tensor):\n  %y : Tensor = ganglion_interruptible_test::counted(%x)\n  return (%y)\n",
-                      graph.get());
-  graph->inputs()[0]->setType(module.type());
-  const auto name = c10::QualifiedName{*module.type()->name(), "forward"};
-  module.type()->addMethod(module._ivalue()->compilation_unit()->create_function(name, graph));
-  return module;
-}
+torch::jit::Module counting() { return operator_module("ganglion_interruptible_test::counted"); }
 
 /// How often the model runs in `work(stop token)`, which is told to stop in a run of it, or never.
 template <class Work>

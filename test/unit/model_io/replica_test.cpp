@@ -1,11 +1,14 @@
 #include <ganglion/model_io/replica.hpp>
 
+#include "operator_module.hpp"
+
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
 #include <support/modules.hpp>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <torch/library.h>
 
 #include <atomic>
 #include <set>
@@ -14,6 +17,22 @@
 
 using namespace ganglion;
 namespace modules = test_modules;
+
+namespace {
+
+std::atomic<bool> throws{false};
+
+/// As an operator of somebody else's library may.
+at::Tensor plus_one_or_throw(const at::Tensor& x) {
+  if (throws) throw 7;
+  return x + 1;
+}
+
+TORCH_LIBRARY(ganglion_replica_test, m) { m.def("plus_one(Tensor x) -> Tensor", plus_one_or_throw); }
+
+torch::jit::Module throwing() { return operator_module("ganglion_replica_test::plus_one"); }
+
+}  // namespace
 
 TEST_CASE("all replicas share one storage of weights") {
   auto shown = torch::jit::Module{"Net"};
@@ -95,6 +114,15 @@ TEST_CASE("warming up returns the seconds of a run, also where made-up values ar
   auto picky = trace(strict, {at::ones({3})}).make_replica();
   EXPECT(picky.warm_up() == 0);
   EXPECT(picky.run({at::ones({3})}).toTensor().equal(at::full({3}, 2.f)));
+}
+
+TEST_CASE("warming up bears what is no std::exception") {
+  const auto model = trace(throwing(), {at::rand({2})}, {.tune = false});
+  throws = true;
+  auto replica = model.make_replica();
+  EXPECT(replica.warm_up() == 0);
+  throws = false;
+  EXPECT(replica.run({at::zeros({2})}).toTensor().equal(at::ones({2})));
 }
 
 TEST_CASE("a failing run throws the model's message and the replica goes on working") {
