@@ -9,6 +9,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -20,6 +21,7 @@ namespace {
 constexpr std::uint64_t base_seed = 1;
 constexpr std::uint64_t neighbour_seed = 2;
 constexpr std::int64_t most_rows_tried = 8;
+constexpr std::uint64_t most_draws = 16;
 
 /// Why the sizes alone forbid it; empty where inputs and outputs agree on one size at dim 0.
 std::string sizes_disagree(const signature& sig) {
@@ -55,14 +57,54 @@ std::set<std::int64_t> rows_to_try(std::int64_t batch) {
   return rows;
 }
 
+// --- rows that can be told apart -------------------------------------------------------------------------
+
+std::vector<c10::IValue> with_rows_moved(const std::vector<c10::IValue>& leaves) {
+  return with_rows_changed(leaves, [](std::size_t, const at::Tensor& t) { return t.roll(1, 0); });
+}
+
+bool differ(const std::vector<c10::IValue>& a, const std::vector<c10::IValue>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].isTensor() && !a[i].toTensor().equal(b[i].toTensor())) return true;
+  return false;
+}
+
+bool rows_differ(const std::vector<c10::IValue>& leaves) { return differ(leaves, with_rows_moved(leaves)); }
+
+/// What `make(draw)` makes first that is `good`, else the last: a few small integers are often equal by chance.
+template <class Make, class Good>
+std::vector<c10::IValue> drawn(Make make, Good good) {
+  for (std::uint64_t draw = 0;; ++draw)
+    if (auto leaves = make(draw); good(leaves) || draw + 1 == most_draws) return leaves;
+}
+
+/// Rows of which at least two differ, wherever the example's range leaves room for that.
+std::vector<c10::IValue> distinct_rows(const signature& sig) {
+  return drawn([&](std::uint64_t draw) { return made_leaves(sig, base_seed + draw); }, rows_differ);
+}
+
+/// Why nothing can be learned of rows that are all equal.
+std::string rows_are_equal(const signature& sig) {
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < sig.inputs.size(); ++i) {
+    if (sig.inputs[i].shape.empty()) continue;
+    const auto& [low, high, mean, deviation] = sig.ranges[i];
+    const auto range = low == high ? fmt::format("only {:g}", low) : fmt::format("{:g} to {:g}", low, high);
+    values.push_back(fmt::format("{} in {}", range, sig.inputs[i].name));
+  }
+  return fmt::format("its rows cannot be told apart, since its example has {}: trace it with distinct values",
+                     fmt::join(values, " and "));
+}
+
 class probe {
  public:
-  probe(const torch::jit::Module& source, const signature& sig, const std::stop_token& stop)
+  probe(const torch::jit::Module& source, const signature& sig, std::vector<c10::IValue> base,
+        const std::stop_token& stop)
       : source_(source),
         sig_(sig),
         stop_(stop),
         batch_(batch_of(sig)),
-        base_(made_leaves(sig, base_seed)),
+        base_(std::move(base)),
         expected_(outputs(base_)) {
     for (const auto& output : expected_) magnitudes_.push_back(compare(output, output)->magnitude);
   }
@@ -99,13 +141,15 @@ class probe {
 
   /// Runs one row among neighbours of other values.
   std::string neighbours_matter(std::int64_t row) const {
-    const auto others = made_leaves(sig_, neighbour_seed + static_cast<std::uint64_t>(row));
-    const auto leaves = with_rows_changed(base_, [&](std::size_t i, const at::Tensor& tensor) {
-      auto changed = others[i].toTensor();
-      changed.select(0, row).copy_(tensor.select(0, row));
-      return changed;
-    });
-    const auto given = outputs(leaves);
+    const auto among_others = [&](std::uint64_t draw) {
+      const auto others = made_leaves(sig_, neighbour_seed + static_cast<std::uint64_t>(row) + most_rows_tried * draw);
+      return with_rows_changed(base_, [&](std::size_t i, const at::Tensor& tensor) {
+        auto changed = others[i].toTensor();
+        changed.select(0, row).copy_(tensor.select(0, row));
+        return changed;
+      });
+    };
+    const auto given = outputs(drawn(among_others, [&](const auto& leaves) { return differ(base_, leaves); }));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].select(0, row), given[i].select(0, row)))
@@ -118,8 +162,7 @@ class probe {
 
   /// Moves every row on by one place: all that a row may notice is where it stands.
   std::string position_matters() const {
-    const auto given =
-        outputs(with_rows_changed(base_, [](std::size_t, const at::Tensor& t) { return t.roll(1, 0); }));
+    const auto given = outputs(with_rows_moved(base_));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
       if (auto change = changed(i, expected_[i].roll(1, 0), given[i]))
@@ -154,7 +197,8 @@ std::string probe_rows(const torch::jit::Module& source, const signature& sig, c
   if (auto reason = sizes_disagree(sig); !reason.empty()) return reason;
   if (batch_of(sig) == 1) return {};
   try {
-    return probe{source, sig, stop}.run();
+    auto base = distinct_rows(sig);
+    return rows_differ(base) ? probe{source, sig, std::move(base), stop}.run() : rows_are_equal(sig);
   } catch (const std::exception& e) {
     return fmt::format("the model failed on rows that were made to probe it: {}", brief_message(e));
   }

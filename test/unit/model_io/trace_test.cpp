@@ -78,6 +78,24 @@ TEST_CASE("S10: a model that mixes rows is found out, not refused") {
   EXPECT_FALSE(traced(tiny, {at::rand({4, 3})}).signature().eligible());
 }
 
+TEST_CASE("S10: where the example's values cannot tell rows apart, a model is not eligible") {
+  const auto mixes = modules::scripted("def forward(self, x):\n  return x + torch.sum(x, [0], True)\n");
+  const auto reason = [](const torch::jit::Module& module, std::vector<c10::IValue> example) {
+    return trace(module, std::move(example), {.tune = false}).signature().not_eligible;
+  };
+  EXPECT(reason(mixes, {at::zeros({4, 3}, at::kLong)}) ==
+         "its rows cannot be told apart, since its example has only 0 in x: trace it with distinct values");
+  EXPECT(contains(reason(modules::plus_one(), {at::full({2, 3}, 7, at::kInt)}), "only 7 in x"));
+  EXPECT(contains(reason(modules::two_inputs(), {at::zeros({2}, at::kLong), at::ones({2}, at::kLong)}),
+                  "only 0 in x and only 1 in y: "));
+  // Made rows are told apart however few the values are, and beside others a mask may be constant.
+  for (const auto dtype : {at::kLong, at::kBool})
+    EXPECT(contains(reason(mixes, {at::tensor({0, 1}).to(dtype)}), "depends on its neighbours' rows"));
+  EXPECT(reason(modules::plus_one(), {at::tensor({0, 1})}).empty());
+  EXPECT(reason(modules::two_inputs(), {at::rand({2, 3}), at::ones({2, 3}, at::kLong)}).empty());
+  EXPECT(reason(modules::plus_one(), {at::zeros({1, 3}, at::kLong)}).empty());
+}
+
 TEST_CASE("S10: sizes that disagree make a model not eligible") {
   const auto reason = [](const torch::jit::Module& module, std::vector<c10::IValue> example) {
     return trace(module, std::move(example)).signature().not_eligible;
