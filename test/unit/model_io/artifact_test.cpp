@@ -10,6 +10,9 @@
 #include <fmt/format.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <atomic>
+#include <thread>
+
 using namespace ganglion;
 using namespace model_files;
 namespace modules = test_modules;
@@ -36,6 +39,23 @@ TEST_CASE("S18: a saved model loads again with the same signature, recipe, hash 
     save(again, folder / "model.pt");
     EXPECT(load(folder / "model.pt").content_hash() == model.content_hash());
   }
+}
+
+TEST_CASE("models are traced, saved and loaded on several threads at once") {
+  const scratch_folder folder;
+  const auto x = at::rand({2, 4});
+  const auto wanted = modules::linear().forward({x}).toTensor();
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      save(trace(modules::linear(), {x}), folder / "model.pt");
+      auto replica = load(folder / "model.pt").make_replica();
+      right += at::allclose(replica.run({x}).toTensor(), wanted, 1e-4, 1e-5);
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT(right == 4);
+  EXPECT(folder.file_count() == 1);
 }
 
 TEST_CASE("S18: nested arguments, numbers and writes to inputs survive the file") {

@@ -125,7 +125,8 @@ std::span<const std::string_view> tuned_programs();
 
 /// Compiles a module for the example's exact shape (S18 of docs/semantics.md), and for those of `more_examples`.
 /// Works on a copy in eval mode. Of several ways to compile it the fastest is kept; one is used only after its outputs
-/// matched the module's on permuted, differently scaled rows.
+/// matched the module's on permuted, differently scaled rows. Any thread, several at once; nobody may use the module
+/// or change the examples meanwhile.
 /// Errors: `unsupported_model` (changes its own attributes, training wired into its graph, no tensor output, pipeline),
 /// `shape_mismatch` (the example does not fit forward's arguments), `forward_failed` (the module fails on the example),
 /// `invalid_argument` (an example that holds no tensor, or one with an empty dimension; examples that differ in more
@@ -134,22 +135,24 @@ compiled_model trace(const torch::jit::Module& module, std::vector<c10::IValue> 
                      trace_options options = {});
 
 /// Writes the artifact: a TorchScript archive of the source with the signature as an attribute, and a manifest. The
-/// file is whole or as it was before. Errors: `io_failed`.
+/// file is whole or as it was before. Any thread, several at once, also of one model and to one path: the last one that
+/// is done stays. Errors: `io_failed`.
 void save(const compiled_model& model, const std::filesystem::path& path);
 
-/// Reads an artifact and builds its programs anew, the ones that were recorded, or with `retune` those that are the fastest
-/// here. Errors: `model_load_failed` (missing, empty, truncated,
-/// damaged, changed since, no TorchScript, a version that LibTorch does not read, never traced, or
-/// an operator library that cannot be opened),
-/// `unsupported_model` (pipeline).
+/// Reads an artifact and builds its programs anew, the ones that were recorded, or with `retune` those that are the
+/// fastest here. Any thread, several at once. Operator libraries stay opened, for the whole process.
+/// Errors: `model_load_failed` (missing, empty, truncated, damaged, changed since, no TorchScript, a version that
+/// LibTorch does not read, never traced, or an operator library that cannot be opened), `unsupported_model` (pipeline;
+/// or traced for bf16, and no program in bf16 is right on this machine), `invalid_argument` (`threads` out of range).
 compiled_model load(const std::filesystem::path& path, load_options options = {});
 
 /// The model of a traced module that LibTorch itself saved and read again (`torch.jit.save` and `load`): builds its
-/// program anew. The module must be the caller's own; its weights are shared. Errors: `model_load_failed` (never
-/// traced, or changed since), `unsupported_model` (pipeline).
+/// program anew. The module must be the caller's own; its weights are shared. Any thread, several at once with modules
+/// that share nothing; the module is put into eval mode and gets attributes, so nobody else may use it meanwhile.
+/// Errors: `model_load_failed` (never traced, or changed since), `unsupported_model` (as `load`).
 compiled_model restore(const torch::jit::Module& module);
 
-/// Reads a plain TorchScript file, for `trace`. Errors: `model_load_failed`.
+/// Reads a plain TorchScript file, for `trace`. Any thread, several at once. Errors: `model_load_failed`.
 torch::jit::Module load_module(const std::filesystem::path& path, const load_options& options = {});
 
 }  // namespace ganglion
