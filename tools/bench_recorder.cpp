@@ -17,7 +17,7 @@ void execution_recorder::add(const execution_record& record) {
   const auto its = std::find_if(windows_.rbegin(), windows_.rend(),
                                 [&](const window& w) { return w.since <= record.enqueued; });
   if (its == windows_.rend() || record.enqueued >= until_) return;
-  ++its->totals.executions;
+  its->totals.executions += static_cast<std::uint64_t>(record.forwards);
   its->totals.rows += static_cast<std::uint64_t>(record.rows);
   its->totals.padding_rows += static_cast<std::uint64_t>(record.padding_rows);
   if (its->records.size() < most_records) its->records.push_back(record);

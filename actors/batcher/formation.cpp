@@ -10,6 +10,9 @@ namespace {
 /// number.
 constexpr double unmeasured_seconds = 1;
 
+/// How often the program must run for so many rows: more than once only where they are whole batches.
+std::int64_t forwards_of(std::int64_t rows, std::int64_t size) { return std::max<std::int64_t>(1, rows / size); }
+
 }  // namespace
 
 // -- what there is ----------------------------------------------------------------------------------------------------
@@ -121,13 +124,14 @@ std::optional<assignment> formation::next_of(deployment_state& d, bucket_state& 
   if (d.num_workers && d.in_flight >= *d.num_workers) return std::nullopt;
   // Without dynamic batching rows run in the size that they are exactly (S13).
   auto size_for = [&b](const request& r, std::int64_t rows) {
-    return r.dynamic_batching() ? b.cover.fit(rows) : r.chunks().batch();
+    return r.dynamic_batching() ? b.cover.fit(std::min(rows, b.cover.largest())) : r.chunks().batch();
   };
   std::int64_t size = 0;
   auto again = b.queue.take_again([&](const batch& rows) {
     const auto& owner = *rows.pieces.front().owner;
     size = size_for(owner, rows.rows());
     auto wish = wish_of(d, b, size, true);
+    wish.seconds *= static_cast<double>(forwards_of(rows.rows(), size));
     wish.bound = rows.bound;
     wish.avoid = rows.avoid;
     return cores_.pick(wish);
@@ -147,7 +151,8 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   // The more urgent rows alone say which program runs; the less urgent ones fill what would be padding.
   auto size = b.cover.pick(rows.of_its_class);
   bool full = rows.of_all >= b.cover.largest();
-  bool more_may_come = !d.closing && !admission_closed_;
+  // No core is kept waiting for the rows of one batch while others could run.
+  bool more_may_come = !d.closing && !admission_closed_ && !b.queue.others_could_go();
   if (!full && d.target->coalescing.max_queue_delay.count() > 0 && more_may_come) {
     auto until = b.queue.oldest() + d.target->coalescing.max_queue_delay;
     if (b.hurry) until = std::min(until, *b.hurry);
@@ -158,7 +163,26 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   }
   auto core = cores_.pick(wish_of(d, b, size, full));
   if (!core) return std::nullopt;
-  return bind(d, b, b.queue.take_joined(size), size, *core, now);
+  auto forwards = size == b.cover.largest() ? forwards_for(d, b, *core) : 1;
+  return bind(d, b, forwards > 1 ? b.queue.take_front(forwards * size) : b.queue.take_joined(size), size, *core, now);
+}
+
+/// How many full batches of the front's rows go to a core together: at most half of an even share of what is left, so
+/// that the cores end at the same time.
+std::int64_t formation::forwards_for(const deployment_state& d, const bucket_state& b, std::size_t core) {
+  const auto size = b.cover.largest();
+  const auto seconds = b.cover.seconds(size, 0);
+  const auto front = b.queue.front();
+  if (seconds <= 0 || front->padded()) return 1;
+  const auto waiting = b.queue.front_rows();
+  const bool alone = lone_ && lone_->id == front->id();
+  const auto share = alone ? lone_->share : waiting / static_cast<std::int64_t>(cores_.count_up(d.group));
+  const auto left = alone ? std::min(waiting, lone_->share - lone_->had[core]) : waiting;
+  auto worth = [&](double together) { return static_cast<std::int64_t>(together / seconds); };
+  auto forwards = share / 2 / size;
+  if (forwards < 2) return 1;
+  forwards = std::clamp(forwards, worth(limits_.credits.least_together), worth(limits_.credits.most_together));
+  return std::min(forwards, left / size);
 }
 
 assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,
@@ -169,6 +193,7 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
   work->model_id = d.target->model.id();
   work->program = d.target->programs.buckets[b.index].program_of(size);
   work->batch = size;
+  work->forwards = forwards_of(rows.rows(), size);
   work->enqueued = rows.enqueued;
   work->formed = now;
   std::int64_t offset = 0;
@@ -183,8 +208,9 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
     if (lone_ && lone_->id == p.owner->id() && (lone_->had[core] += p.rows) >= lone_->share) cores_.hold_back(core);
   }
   for (const auto& waits : d.buckets) work->queued_rows += waits.queue.rows();
-  auto seconds = b.cover.seconds(size, unmeasured_seconds);
-  cores_.give(core, work, seconds, b.cover.seconds(size, 0));
+  const auto forwards = static_cast<double>(work->forwards);
+  auto seconds = forwards * b.cover.seconds(size, unmeasured_seconds);
+  cores_.give(core, work, seconds, forwards * b.cover.seconds(size, 0));
   ++d.in_flight;
   ++b.in_flight;
   b.turn += seconds;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace ganglion {
 
@@ -16,9 +17,17 @@ struct queue_entry {
   std::optional<std::multimap<clock::time_point, queue_entry*>::iterator> rise;
 
   std::int64_t rows() const { return owner->rows() - next_row; }
-  bool special() const { return !owner->joinable() || !owner->join_key().empty(); }
   bool goes_with(const std::string& join_key) const { return owner->joinable() && owner->join_key() == join_key; }
 };
+
+namespace {
+
+template <class Rows>
+std::int64_t all_of_key(const Rows& of_classes) {
+  return std::accumulate(of_classes.begin(), of_classes.end(), std::int64_t{0});
+}
+
+}  // namespace
 
 std::int64_t batch::rows() const {
   std::int64_t result = 0;
@@ -37,13 +46,13 @@ void request_queue::push(request_ptr r, clock::time_point now) {
   auto index = static_cast<std::size_t>(r->options().priority);
   auto& l = levels_[index];
   auto& t = tenant_in(l, r->options().tenant);
-  l.rows += r->rows();
   t.rows += r->rows();
   t.entries.push_back({std::move(r), 0, now, index, t.name, {}, {}});
   auto& e = t.entries.back();
   e.place = std::prev(t.entries.end());
   e.owner->waiting(&e);
-  special_ += e.special();
+  alone_ += !e.owner->joinable();
+  count(index, e, e.rows());
   if (index > 0 && config_.ageing.count() > 0)
     e.rise = rises_.emplace_hint(rises_.end(), now + config_.ageing, &e);
 }
@@ -111,24 +120,31 @@ clock::time_point request_queue::oldest() const {
   return result;
 }
 
+std::int64_t request_queue::rows_with(std::size_t level, const std::string& join_key) const {
+  if (join_key.empty()) return levels_[level].plain_rows;
+  auto found = keyed_.find(join_key);
+  return found == keyed_.end() ? 0 : found->second[level];
+}
+
 request_queue::joinable_rows request_queue::count_joinable(std::int64_t most) const {
   const auto& key = first_entry().owner->join_key();
-  auto count = [&](const level& l) {
-    if (special_ == 0) return l.rows;
-    std::int64_t rows = 0;
-    for (const auto& t : l.ring)
-      for (const auto& e : t.entries) {
-        if (rows >= most) return rows;
-        if (e.goes_with(key)) rows += e.rows();
-      }
-    return rows;
-  };
   auto first = first_level();
   joinable_rows result;
-  result.of_its_class = std::min(most, count(levels_[first]));
+  result.of_its_class = std::min(most, rows_with(first, key));
   for (auto i = first; i < levels_.size() && result.of_all < most; ++i)
-    result.of_all = std::min(most, result.of_all + count(levels_[i]));
+    result.of_all = std::min(most, result.of_all + rows_with(i, key));
   return result;
+}
+
+bool request_queue::others_could_go() const {
+  if (alone_ > 0) return true;
+  const auto& key = first_entry().owner->join_key();
+  std::int64_t plain = 0;
+  if (!key.empty())
+    for (const auto& l : levels_) plain += l.plain_rows;
+  auto own = keyed_.find(key);
+  auto is_full = own != keyed_.end() && all_of_key(own->second) >= config_.quantum;
+  return plain >= config_.quantum || full_keys_ > static_cast<std::size_t>(is_full);
 }
 
 void request_queue::age(clock::time_point now) {
@@ -142,10 +158,11 @@ void request_queue::age(clock::time_point now) {
     auto& old_place = tenant_in(from, e->tenant);
     auto& new_place = tenant_in(to, e->tenant);
     auto& entries = new_place.entries;
-    auto where = std::find_if(entries.begin(), entries.end(), [e](auto& x) { return x.enqueued > e->enqueued; });
-    entries.splice(where, old_place.entries, e->place);
-    from.rows -= e->rows();
-    to.rows += e->rows();
+    // From behind: whoever rises has waited for less than those that rose before.
+    auto before = std::find_if(entries.rbegin(), entries.rend(), [e](auto& x) { return x.enqueued <= e->enqueued; });
+    entries.splice(before.base(), old_place.entries, e->place);
+    count(e->level, *e, -e->rows());
+    count(e->level - 1, *e, e->rows());
     old_place.rows -= e->rows();
     new_place.rows += e->rows();
     --e->level;
@@ -179,16 +196,17 @@ batch request_queue::take_joined(std::int64_t most) {
   auto key = first_entry().owner->join_key();
   batch result;
   result.enqueued = clock::time_point::max();
-  for (auto& l : levels_) {
-    if (result.rows() < most) take_turns(l, key, most, result);
-    settle(l);
+  for (std::size_t i = 0; i < levels_.size(); ++i) {
+    if (result.rows() < most) take_turns(i, key, most, result);
+    settle(levels_[i]);
   }
   return result;
 }
 
-void request_queue::take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into) {
+void request_queue::take_turns(std::size_t index, const std::string& join_key, std::int64_t most, batch& into) {
+  auto& l = levels_[index];
   std::list<tenant> passed;  // what they have does not go with the batch: they keep their turn
-  auto space = most - into.rows();
+  auto space = std::min(most - into.rows(), rows_with(index, join_key));
   while (space > 0 && !l.ring.empty()) {
     auto& t = l.ring.front();
     if (t.deficit <= 0) t.deficit += config_.quantum;
@@ -222,39 +240,57 @@ std::int64_t request_queue::take_from(level& l, tenant& t, const std::string& jo
     if (goes_on)
       into.pieces.back().rows += rows;
     else
-      into.pieces.push_back({e->owner, e->next_row, rows, e->owner->slots(), nullptr, false});
+      into.pieces.push_back({e->owner, e->next_row, rows, chunk_of(*e), nullptr, {}});
     into.enqueued = std::min(into.enqueued, e->enqueued);
     taken += rows;
-    e = consume(l, t, e, rows);
+    e = consume(t, e, rows);
   }
   return taken;
 }
 
+std::size_t request_queue::chunk_of(const queue_entry& e) {
+  return static_cast<std::size_t>(e.next_row / e.owner->chunks().chunk_rows());
+}
+
 piece request_queue::next_piece(const queue_entry& e) {
   const auto& plan = e.owner->chunks();
-  auto index = static_cast<std::size_t>(e.next_row / plan.chunk_rows());
+  auto index = chunk_of(e);
   auto chunk = plan.at(index);
-  return {e.owner, chunk.first_row, std::min(chunk.rows, plan.batch()), index, nullptr, false};
+  return {e.owner, chunk.first_row, std::min(chunk.rows, plan.batch()), index, nullptr, {}};
 }
 
 std::int64_t request_queue::next_chunk_rows() const { return next_piece(first_entry()).rows; }
 
 batch request_queue::take_chunk(std::size_t core) {
   auto& l = levels_[first_level()];
-  auto& t = l.ring.front();
-  auto e = t.entries.begin();
+  auto e = l.ring.front().entries.begin();
   auto p = next_piece(*e);
   auto chunk = e->owner->chunks().at(p.chunk);
   batch result{{p}, e->enqueued, {}, {}};
   bind_rest(p, e->enqueued, core);
-  t.deficit -= chunk.rows;
-  consume(l, t, e, chunk.rows);
+  take_at_once(l, e, chunk.rows);
+  return result;
+}
+
+std::int64_t request_queue::front_rows() const { return first_entry().rows(); }
+
+batch request_queue::take_front(std::int64_t rows) {
+  auto& l = levels_[first_level()];
+  auto e = l.ring.front().entries.begin();
+  batch result{{{e->owner, e->next_row, rows, chunk_of(*e), nullptr, {}}}, e->enqueued, {}, {}};
+  take_at_once(l, e, rows);
+  return result;
+}
+
+void request_queue::take_at_once(level& l, entries::iterator e, std::int64_t rows) {
+  auto& t = l.ring.front();
+  t.deficit -= rows;
+  consume(t, e, rows);
   if (t.entries.empty())
     forget_tenant(l, t);
   else if (t.deficit <= 0)
     l.ring.splice(l.ring.end(), l.ring, l.ring.begin());
   settle(l);
-  return result;
 }
 
 void request_queue::bind_rest(const piece& p, clock::time_point enqueued, std::size_t core) {
@@ -298,12 +334,29 @@ void request_queue::settle(level& l) const {
   }
 }
 
-request_queue::entries::iterator request_queue::consume(level& l, tenant& t, entries::iterator e, std::int64_t rows) {
-  l.rows -= rows;
+void request_queue::count(std::size_t level, const queue_entry& e, std::int64_t rows) {
+  levels_[level].rows += rows;
+  if (!e.owner->joinable()) return;
+  const auto& key = e.owner->join_key();
+  if (key.empty()) {
+    levels_[level].plain_rows += rows;
+    return;
+  }
+  auto& of_key = keyed_[key];
+  const bool was_full = all_of_key(of_key) >= config_.quantum;
+  of_key[level] += rows;
+  const auto all = all_of_key(of_key);
+  full_keys_ += (all >= config_.quantum);
+  full_keys_ -= was_full;
+  if (all == 0) keyed_.erase(key);
+}
+
+request_queue::entries::iterator request_queue::consume(tenant& t, entries::iterator e, std::int64_t rows) {
+  count(e->level, *e, -rows);
   t.rows -= rows;
   e->next_row += rows;
   if (e->rows() > 0) return std::next(e);
-  special_ -= e->special();
+  alone_ -= !e->owner->joinable();
   if (e->rise) rises_.erase(*e->rise);
   e->owner->waiting(nullptr);
   return t.entries.erase(e);
@@ -313,7 +366,7 @@ void request_queue::withdraw(const request_ptr& r) {
   if (auto* e = r->waiting()) {
     auto& l = levels_[e->level];
     auto& t = tenant_in(l, e->tenant);
-    consume(l, t, e->place, e->rows());
+    consume(t, e->place, e->rows());
     if (t.entries.empty()) forget_tenant(l, t);
     settle(l);
   }

@@ -12,7 +12,8 @@ namespace {
 
 failure lost(std::string_view why, const slot& where, std::size_t core) {
   return {errc::core_lost,
-          fmt::format("core nc:{} was lost while it held {}, {}: send the request again", core, rows_text(where), why),
+          fmt::format("core nc:{} was lost while it held {}, {}: send the request again", core,
+                      rows_text(where.first_row(), where.rows()), why),
           where.first_row(), where.first_row() + where.rows(), static_cast<std::int32_t>(core)};
 }
 
@@ -28,18 +29,22 @@ std::chrono::nanoseconds nanoseconds(double seconds) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
 }
 
-failure past_deadline() {
-  return {errc::deadline_exceeded, "the deadline of the request has passed: give it more time, or send it earlier"};
-}
-
 }  // namespace
 
 // -- what is accepted -------------------------------------------------------------------------------------------------
 
-double formation::expected_wait(const deployment_state& d, const request& r) const {
+std::size_t formation::at_once(const deployment_state& d) const {
+  const auto up = cores_.count_up(d.group);
+  return std::max<std::size_t>(1, std::min(up, d.num_workers.value_or(up)));
+}
+
+formation::expectation formation::expectation_of(const deployment_state& d, const request& r) const {
   auto p = r.options().priority;
   const auto& own = d.buckets[r.bucket()];
-  auto before = own.cover.cost(own.queue.rows_before(p, r.options().tenant));
+  const auto rows = own.queue.rows_before(p, r.options().tenant);
+  // Its rows go with those of the batch that is open when it comes.
+  const auto open = r.joinable() ? rows % own.cover.largest() : 0;
+  const auto before = own.cover.cost(rows - open);
   auto seconds = cores_.measured_in_flight(d.group) + before;
   // The other queues for these cores take turns with its own: of its class they get as much as that, and an execution.
   auto turn = before + own.cover.seconds(own.cover.largest(), 0);
@@ -56,8 +61,12 @@ double formation::expected_wait(const deployment_state& d, const request& r) con
       seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun(p) + b.queue.rows_up_to(p)) - first);
     }
   }
-  auto at_once = std::min(cores_.count_up(d.group), d.num_workers.value_or(cores_.count_up(d.group)));
-  return seconds / static_cast<double>(std::max<std::size_t>(1, at_once));
+  const auto largest = own.cover.largest();
+  const auto executions =
+      r.joinable() ? static_cast<std::size_t>((open + r.rows() + largest - 1) / largest) : r.chunks().executions();
+  auto over = [](double seconds_in_all, std::size_t cores) { return seconds_in_all / static_cast<double>(cores); };
+  return {over(seconds, at_once(d)),
+          over(own.cover.cost(open + r.rows()), std::clamp<std::size_t>(executions, 1, at_once(d)))};
 }
 
 std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
@@ -70,12 +79,11 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
   if (cores_.all_lost(d.target->cores)) return all_cores_lost;
   const auto& deadline = r.options().deadline;
   if (!deadline && !limits_.max_queue_time) return std::nullopt;
-  auto wait = nanoseconds(expected_wait(d, r));
+  const auto times = expectation_of(d, r);
+  const auto wait = nanoseconds(times.wait);
   if (deadline) {
     if (*deadline <= now) return past_deadline();
-    auto executions = static_cast<double>(r.chunks().executions());
-    auto at_once = std::clamp<double>(static_cast<double>(cores_.count_up(d.group)), 1, executions);
-    auto needed = wait + nanoseconds(d.buckets[r.bucket()].cover.cost(r.rows()) / at_once);
+    auto needed = wait + nanoseconds(times.run);
     if (now + needed > *deadline)
       return failure{
           errc::deadline_exceeded,
@@ -182,7 +190,7 @@ void formation::finished(std::size_t core, const execution_report& report) {
   --b.in_flight;
   if (report.ran) {
     b.turn += report.compute_seconds() - expected;
-    b.cover.measured(work->batch, report.compute_seconds());
+    b.cover.measured(work->batch, report.seconds_a_forward());
   }
   bool shared = std::any_of(work->parts.begin(), work->parts.end(),
                             [&work = work](const part& p) { return p.owner != work->parts.front().owner; });

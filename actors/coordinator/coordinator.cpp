@@ -90,7 +90,8 @@ void warn_of(coordinator_pointer self, const request& r) {
                                      "gets one chunk of the compiled size",
                                      *config.split_size));
   auto executions = r.chunks().executions();
-  if (executions < r.target().cores.size())
+  // Without dynamic batching a request that fits uses every core, and any other is refused.
+  if (r.dynamic_batching() && executions < r.target().cores.size())
     config.warnings->add("under_used",
                          fmt::format("a request of {} row{} needs {} execution{} of up to {} rows: of {} cores some "
                                      "stay idle",
@@ -105,7 +106,10 @@ void accept(coordinator_pointer self, request_ptr r) {
   if (&r->target() != config.target.get()) r->retarget(config.target);
   r->plan(config.dynamic_batching, config.split_size);
   if (r->rows() == 0 && config.dynamic_batching) {
-    r->answer_empty();
+    if (r->is_wanted(self->clock().now()))
+      r->answer_empty();
+    else
+      r->refuse(r->is_cancelled() ? cancelled_by_caller() : past_deadline());
     return;
   }
   warn_of(self, *r);
@@ -146,8 +150,9 @@ expected<request_ptr> make_request(coordinator_pointer self, std::uint64_t id, c
   options.priority = static_cast<priority>(m.priority);
   if (auto valid = validate(options); !valid) return valid.error();
   options.tenant = m.tenant;
-  if (m.remaining_ms > 0)
-    options.deadline = self->clock().now() + std::chrono::milliseconds(std::min(m.remaining_ms, longest_ms));
+  if (m.remaining_ms != 0)
+    options.deadline =
+        self->clock().now() + std::chrono::milliseconds(std::clamp(m.remaining_ms, -longest_ms, longest_ms));
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(self->ctrl());
   auto deliver = [weak, id](response&& result) {
     tell(weak, answered{id, std::make_shared<response>(std::move(result)), {}});
@@ -225,7 +230,6 @@ coordinator_actor::behavior_type coordinator_behavior(coordinator_pointer self, 
       [self](const infer_request& m) { return on_infer(self, m); },
       [self](const cancel& m) { on_cancel(self, m); },
       [self](const submission& m) { accept(self, m.value); },
-      [self](const withdraw& m) { withdraw_request(self, m.request_id, m.reason); },
       [self](const configure& m) { on_configure(self, m); },
       [self](const replace_model& m) {
         auto of_mine = m;

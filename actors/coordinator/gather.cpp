@@ -1,5 +1,7 @@
 #include <ganglion/actors/coordinator/gather.hpp>
 
+#include "coordinator/outputs.hpp"
+
 #include <ganglion/model_io/replica.hpp>
 #include <ganglion/model_io/tensor_spec.hpp>
 #include <ganglion/model_io/value_tree.hpp>
@@ -9,42 +11,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace ganglion {
 
 namespace {
-
-/// The leaves without their paths: a single tensor, which most models return, costs one reference.
-std::vector<c10::IValue> plain_leaves(const c10::IValue& tree) {
-  if (tree.isTensor()) return {tree};
-  std::vector<c10::IValue> result;
-  for (auto& leaf : leaves_of(tree)) result.push_back(std::move(leaf.value));
-  return result;
-}
-
-std::string leaf_name(const c10::IValue& tree, std::size_t index) {
-  return leaves_of(tree, "output")[index].path;
-}
-
-failure mismatch(std::string text) { return {errc::gather_mismatch, std::move(text)}; }
-
-/// Whether a chunk has the structure of the first that came.
-expected<void> same_outputs(const c10::IValue& first, const c10::IValue& outputs, std::size_t chunk) {
-  if (first.isTensor() && outputs.isTensor()) return {};
-  if (auto same = same_structure(first, outputs, "output"); !same)
-    return mismatch(fmt::format("the outputs of chunk {} differ from those of another: {}", chunk, same.error().text));
-  return {};
-}
-
-/// Whether a leaf that is no tensor has the value that it had in the first chunk.
-expected<void> same_value(const c10::IValue& first, const c10::IValue& outputs, const c10::IValue& leaf,
-                          std::size_t index, std::size_t chunk) {
-  if (equal_leaves(first, leaf)) return {};
-  return mismatch(fmt::format("{} is {} in chunk {} and {} in another: values that are no tensors must be equal in all "
-                              "chunks",
-                              leaf_name(outputs, index), leaf_text(leaf), chunk, leaf_text(first)));
-}
 
 /// The sizes without the one along an axis; all of them for -1.
 std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
@@ -57,8 +27,8 @@ std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
 expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::IntArrayRef sizes,
                             const std::string& name) {
   if (given.scalar_type() == dtype && given.sizes() == sizes) return {};
-  return mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", name, to_string(dtype, sizes),
-                              to_string(given.scalar_type(), given.sizes())));
+  return gather_mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", name,
+                                     to_string(dtype, sizes), to_string(given.scalar_type(), given.sizes())));
 }
 
 /// What `make` makes: an output of the answer, which takes memory of its own.
@@ -85,19 +55,6 @@ c10::IValue trimmed(const c10::IValue& outputs, const std::vector<trim>& trims) 
     leaf = leaf.toTensor().narrow(static_cast<std::int64_t>(t.axis), 0, t.size);
   }
   return with_leaves(outputs, leaves);
-}
-
-/// Copies rows between tensors of equal dtype and trailing sizes. The first is ours, contiguous and as its bytes say.
-void copy_rows(const at::Tensor& to, std::int64_t to_row, const at::Tensor& from, std::int64_t from_row,
-               std::int64_t rows) {
-  if (!from.is_contiguous() || from.is_conj() || from.is_neg()) {
-    to.narrow(0, to_row, rows).copy_(from.narrow(0, from_row, rows));
-    return;
-  }
-  auto row_bytes = static_cast<std::size_t>(to.numel() / to.size(0)) * to.element_size();
-  std::memcpy(static_cast<char*>(to.data_ptr()) + static_cast<std::size_t>(to_row) * row_bytes,
-              static_cast<const char*>(from.data_ptr()) + static_cast<std::size_t>(from_row) * row_bytes,
-              static_cast<std::size_t>(rows) * row_bytes);
 }
 
 }  // namespace
@@ -169,11 +126,7 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
       continue;
     }
     const auto& t = leaves[i].toTensor();
-    if (t.dim() == 0 || t.size(0) != batch)
-      return mismatch(
-          fmt::format("{} is {}, but an execution of {} rows must return {} rows: this model's rows cannot be "
-                      "told apart, so disable dynamic batching",
-                      leaf_name(outputs, i), to_string(t.scalar_type(), t.sizes()), batch, batch));
+    if (auto rows = returns_rows(outputs, t, i, batch); !rows) return rows;
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
     if (config_.outputs.empty()) {
@@ -195,7 +148,7 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
                                    std::int64_t batch) {
   {
     std::lock_guard lock(mutex_);
-    auto agreed = structure_.isNone() ? allocate(outputs, batch) : same_outputs(structure_, outputs, where.chunk());
+    auto agreed = structure_ ? same_outputs(*structure_, outputs, where.chunk()) : allocate(outputs, batch);
     if (!agreed) return agreed;
   }
   const auto& answer = answer_;  // set by the first, and left alone until the last row is resolved
@@ -207,18 +160,8 @@ expected<void> gather::write_slice(const slot& where, const c10::IValue& outputs
     }
     const auto& from = leaves[i].toTensor();
     const auto& to = answer[i].toTensor();
-    bool fits = from.scalar_type() == to.scalar_type() && from.dim() == to.dim() && from.size(0) == batch &&
-                from.sizes().slice(1) == to.sizes().slice(1);
-    if (!fits) {
-      auto sizes = to.sizes().vec();
-      sizes[0] = batch;  // what another chunk returned, not the whole answer
-      return mismatch(
-          fmt::format("{} is {} in chunk {}, but {} in another for as many rows: dtype and trailing shape must "
-                      "agree between chunks",
-                      leaf_name(outputs, i), to_string(from.scalar_type(), from.sizes()), where.chunk(),
-                      to_string(to.scalar_type(), sizes)));
-    }
-    if (to.numel() > 0) copy_rows(to, where.first_row(), from, offset, where.rows());
+    if (auto same = same_rows(to, outputs, from, i, batch, where.chunk()); !same) return same;
+    copy_rows(to, where.first_row(), from, offset, where.rows());
   }
   return {};
 }
@@ -227,12 +170,12 @@ expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
   std::lock_guard lock(mutex_);
   if (kept_.empty()) kept_.resize(config_.chunks);  // not before: a request of any size may yet be refused
   kept_[where.chunk()] = outputs;
-  if (structure_.isNone()) {
+  if (!structure_) {
     structure_ = outputs;
     return {};
   }
-  if (auto same = same_outputs(structure_, outputs, where.chunk()); !same) return same;
-  auto first = plain_leaves(structure_), leaves = plain_leaves(outputs);
+  if (auto same = same_outputs(*structure_, outputs, where.chunk()); !same) return same;
+  auto first = plain_leaves(*structure_), leaves = plain_leaves(outputs);
   std::size_t tensor_index = 0;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].isTensor()) {
@@ -242,16 +185,17 @@ expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
     auto axis = config_.out_axis[tensor_index++];
     const auto &piece = leaves[i].toTensor(), &reference = first[i].toTensor();
     if (piece.scalar_type() != reference.scalar_type() || sizes_beside(piece, axis) != sizes_beside(reference, axis))
-      return mismatch(fmt::format("{} is {} in chunk {} and {} in another: dtype and all sizes but the one along the "
-                                  "scattered dimension must agree between chunks",
-                                  leaf_name(outputs, i), to_string(piece.scalar_type(), piece.sizes()), where.chunk(),
-                                  to_string(reference.scalar_type(), reference.sizes())));
+      return gather_mismatch(
+          fmt::format("{} is {} in chunk {} and {} in another: dtype and all sizes but the one along the scattered "
+                      "dimension must agree between chunks",
+                      leaf_name(outputs, i), to_string(piece.scalar_type(), piece.sizes()), where.chunk(),
+                      to_string(reference.scalar_type(), reference.sizes())));
   }
   return {};
 }
 
 c10::IValue gather::assemble() {
-  if (config_.sliced) return with_leaves(structure_, answer_);
+  if (config_.sliced) return with_leaves(*structure_, answer_);
   std::vector<std::vector<c10::IValue>> leaves;
   for (const auto& outputs : kept_) leaves.push_back(plain_leaves(outputs));
   std::vector<c10::IValue> joined;
@@ -288,7 +232,7 @@ void gather::add_times(const execution_times& times, std::int64_t batch, std::in
   std::lock_guard lock(mutex_);
   if (timing_.executions == 0 || times.started < begun_) begun_ = times.started;
   computed_ = std::max(computed_, times.computed);
-  ++timing_.executions;
+  timing_.executions += times.forwards;
   timing_.batched_rows += times.rows;
   timing_.padded_rows += batch - times.rows;
   auto index = static_cast<std::size_t>(core);
@@ -351,7 +295,7 @@ void gather::deliver() {
   // What the chunks held is let go before the caller wakes up and reuses its memory.
   kept_.clear();
   answer_.clear();
-  structure_ = {};
+  structure_.reset();
   deliver_(std::move(result));
 }
 

@@ -70,6 +70,10 @@ expected<void> check_memory(const std::vector<c10::IValue>& leaves, const std::v
 
 }  // namespace
 
+failure past_deadline() {
+  return {errc::deadline_exceeded, "the deadline of the request has passed: give it more time, or send it earlier"};
+}
+
 failure cancelled_by_caller() { return {errc::cancelled, "the request was cancelled by its caller"}; }
 
 expected<void> check_outputs(const deployment& target, const checked_inputs& inputs,
@@ -175,7 +179,7 @@ void request::answer_empty() {
   const auto specs = answer_specs(target_->model, target_->programs, inputs_);
   for (auto& leaf : leaves_of(sig.result)) {
     if (leaf.value.isTensor()) {
-      leaves.emplace_back(at::empty(specs[i].shape, specs[i].dtype));
+      leaves.emplace_back(options_.outputs.empty() ? at::empty(specs[i].shape, specs[i].dtype) : options_.outputs[i]);
       ++i;
     } else {
       leaves.push_back(leaf.value.deepcopy());

@@ -221,6 +221,11 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     } catch (const std::exception& e) {
       error = failed_load(errc::forward_failed, fmt::format("the model failed while it was warmed up on core nc:{}: {}",
                                                             config_.core, brief_message(e)));
+    } catch (...) {
+      error = failed_load(errc::forward_failed,
+                          fmt::format("the model failed while it was warmed up on core nc:{}: it threw something that "
+                                      "is no exception type of the standard",
+                                      config_.core));
     }
     if (!more) {
       auto over = std::move(load);

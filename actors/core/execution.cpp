@@ -1,5 +1,6 @@
 #include <ganglion/actors/core/execution.hpp>
 
+#include "coordinator/outputs.hpp"
 #include "coordinator/rows_text.hpp"
 
 #include <ganglion/model_io/replica.hpp>
@@ -7,16 +8,30 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
+#include <span>
 
 namespace ganglion {
 
 namespace {
 
-/// The rows of a leaf that belong to a slot, along the scattered dimension.
-at::Tensor rows_of(const at::Tensor& leaf, std::int64_t axis, const slot& where) {
-  if (where.rows() == leaf.size(axis)) return leaf;
-  return leaf.narrow(axis, where.first_row(), where.rows());
+struct row_range {
+  std::int64_t first, rows;
+};
+
+row_range rows_of(const slot& where) { return {where.first_row(), where.rows()}; }
+
+/// The rows that one of several forwards runs; of one alone, all of its only part.
+row_range rows_of(const execution& work, std::int64_t forward) {
+  auto all = rows_of(*work.parts.front().where);
+  if (work.forwards == 1) return all;
+  return {all.first + forward * work.batch, work.batch};
+}
+
+/// The rows of a leaf along the scattered dimension.
+at::Tensor view_of(const at::Tensor& leaf, std::int64_t axis, row_range range) {
+  if (range.rows == leaf.size(axis)) return leaf;
+  return leaf.narrow(axis, range.first, range.rows);
 }
 
 /// Copies rows into a buffer, and fills up what they lack in the other dimensions.
@@ -35,19 +50,28 @@ void copy_padded(at::Tensor to, const at::Tensor& from, double pad_value) {
 void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_index, double pad_value) {
   for (const auto& p : work.parts)
     copy_padded(buffer.narrow(0, p.offset, p.where->rows()),
-                rows_of(p.owner->leaves()[leaf_index].toTensor(), 0, *p.where), pad_value);
+                view_of(p.owner->leaves()[leaf_index].toTensor(), 0, rows_of(*p.where)), pad_value);
   auto rows = work.rows();
   if (rows < work.batch)
     buffer.narrow(0, rows, work.batch - rows)
         .copy_(buffer.narrow(0, rows - 1, 1).expand_as(buffer.narrow(0, rows, work.batch - rows)));
 }
 
-failure forward_failure(const execution& work, const std::string& what, std::int32_t core) {
-  const auto& where = *work.parts.front().where;
-  return {
-      errc::forward_failed,
-      fmt::format("the model failed on chunk {} ({}) on core nc:{}: {}", where.chunk(), rows_text(where), core, what),
-      where.first_row(), where.first_row() + where.rows(), core};
+failure on_rows(failure f, row_range range, std::int32_t core) {
+  f.first_row = range.first;
+  f.last_row = range.first + range.rows;
+  f.core = core;
+  return f;
+}
+
+failure forward_failure(const execution& work, std::int64_t forward, const std::string& what, std::int32_t core) {
+  auto range = rows_of(work, forward);
+  const auto& first = work.parts.front();
+  auto chunk = work.forwards == 1 ? first.where->chunk()
+                                  : static_cast<std::size_t>(range.first / first.owner->chunks().chunk_rows());
+  auto text = fmt::format("the model failed on chunk {} ({}) on core nc:{}: {}", chunk,
+                          rows_text(range.first, range.rows), core, what);
+  return on_rows({errc::forward_failed, std::move(text)}, range, core);
 }
 
 }  // namespace
@@ -79,7 +103,7 @@ std::vector<c10::IValue> staging::assemble(const execution& work) {
     auto axis = set.rule().axis[index];
     if (axis < 0) continue;
     if (whole) {
-      leaves[i] = rows_of(leaves[i].toTensor(), axis, *first.where).contiguous();
+      leaves[i] = view_of(leaves[i].toTensor(), axis, rows_of(work, 0)).contiguous();
       continue;
     }
     auto& buffer = buffer_of(work, index);
@@ -89,28 +113,111 @@ std::vector<c10::IValue> staging::assemble(const execution& work) {
   return leaves;
 }
 
+void staging::advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward) {
+  const auto& owner = *work.parts.front().owner;
+  const auto& axes = owner.target().programs.rule().axis;
+  const auto range = rows_of(work, forward);
+  std::size_t tensor_index = 0;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor() || axes[tensor_index++] < 0) continue;
+    const auto& all = owner.leaves()[i].toTensor();
+    auto& rows = leaves[i].toTensor();
+    // The view is ours alone, unless the model kept it. It is cheaper to move than to make: all lanes count the views of
+    // one request in the same place.
+    if (all.is_contiguous() && rows.use_count() == 1)
+      rows.unsafeGetTensorImpl()->set_storage_offset(all.storage_offset() + range.first * all.stride(0));
+    else
+      leaves[i] = view_of(all, 0, range).contiguous();
+  }
+}
+
+expected<void> staging::stack(const execution& work, std::int64_t forward, const c10::IValue& outputs) {
+  const auto chunk = work.parts.front().where->chunk();
+  const auto several = outputs.isTensor() ? std::vector<c10::IValue>{} : plain_leaves(outputs);
+  const auto leaves = outputs.isTensor() ? std::span{&outputs, 1} : std::span{several};
+  if (forward == 0) {
+    structure_ = outputs;
+    leaves_.assign(leaves.begin(), leaves.end());
+  } else if (auto same = same_outputs(structure_, outputs, chunk); !same) {
+    return same;
+  }
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor()) {
+      if (auto same = same_value(leaves_[i], outputs, leaves[i], i, chunk); !same) return same;
+      continue;
+    }
+    const auto& from = leaves[i].toTensor();
+    if (forward == 0) {
+      if (auto rows = returns_rows(outputs, from, i, work.batch); !rows) return rows;
+      auto& buffer = outputs_[{work.program, i}];
+      auto sizes = from.sizes().vec();
+      sizes[0] = work.all_rows();
+      bool serves = buffer.defined() && buffer.scalar_type() == from.scalar_type() && buffer.size(0) >= sizes[0] &&
+                    buffer.sizes().slice(1) == from.sizes().slice(1);
+      if (!serves) buffer = at::empty(sizes, at::TensorOptions().dtype(from.scalar_type()));
+      leaves_[i] = buffer.narrow(0, 0, sizes[0]);
+    }
+    const auto& to = leaves_[i].toTensor();
+    if (auto same = same_rows(to, outputs, from, i, work.batch, chunk); !same) return same;
+    copy_rows(to, forward * work.batch, from, 0, work.batch);
+  }
+  return {};
+}
+
+c10::IValue staging::stacked() const { return with_leaves(structure_, leaves_); }
+
+void staging::forget_outputs() {
+  structure_ = {};
+  leaves_.clear();
+}
+
+namespace {
+
+/// Runs the program as often as the execution says, and counts those that returned.
+expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& buffers, std::int64_t& forward) {
+  if (work.forwards == 1) return on.run(buffers.assemble(work), work.program);
+  auto leaves = buffers.assemble(work);
+  for (; forward < work.forwards; ++forward) {
+    if (forward > 0) staging::advance(leaves, work, forward);
+    auto outputs = on.run(leaves, work.program);
+    if (auto stacked = buffers.stack(work, forward, outputs); !stacked) return stacked.error();
+  }
+  return buffers.stacked();
+}
+
+}  // namespace
+
 execution_report run_execution(execution_ptr work, replica& on, staging& buffers, std::int32_t core) {
   execution_report report{work, {}, false, clock::now(), {}, {}};
+  // What nobody waits for any more is not started: the batcher ends it as soon as it hears of it.
   for (const auto& p : work->parts)
-    if (p.where->start(p.attempt)) report.ran = true;
+    if (p.owner->is_wanted(report.started) && p.where->start(p.attempt)) report.ran = true;
   if (!report.ran) {
     report.computed = report.ended = report.started;
     return report;
   }
+  std::int64_t forward = 0;  // the one that runs
   try {
     at::NoGradGuard no_grad;
-    auto outputs = on.run(buffers.assemble(*work), work->program);
+    auto outputs = run_forwards(*work, on, buffers, forward);
     report.computed = clock::now();
-    for (const auto& p : work->parts)
-      p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->batch, core,
-                               {report.started, report.computed, work->rows()});
+    if (outputs) {
+      for (const auto& p : work->parts)
+        p.owner->answer().commit(*p.where, p.attempt, *outputs, p.offset, work->all_rows(), core,
+                                 {report.started, report.computed, work->rows(), work->forwards});
+    } else {
+      report.error = on_rows(outputs.error(), rows_of(*work, forward), core);
+    }
   } catch (const std::exception& e) {
     report.computed = clock::now();
-    report.error = forward_failure(*work, brief_message(e), core);
+    report.error = forward_failure(*work, forward, brief_message(e), core);
   } catch (...) {
     report.computed = clock::now();
-    report.error = forward_failure(*work, "it threw something that is no exception type of the standard", core);
+    report.error =
+        forward_failure(*work, forward, "it threw something that is no exception type of the standard", core);
   }
+  report.forwards = std::min(forward + 1, work->forwards);
+  buffers.forget_outputs();
   report.ended = clock::now();
   return report;
 }

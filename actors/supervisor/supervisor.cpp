@@ -151,6 +151,9 @@ supervisor_actor::behavior_type supervisor_behavior(supervisor_pointer self, sup
         return promise;
       },
       [self](const drain& m) { return on_drain(self, m); },
+      [self](const withdraw& m) {
+        if (self->state.batcher) self->send(self->state.batcher, withdraw{m.request_id, m.reason, {}});
+      },
   };
 }
 

@@ -25,20 +25,6 @@ void coordinator_line::refuse(const kept& m, const failure& reason) {
   if (const auto* replacement = std::get_if<replace_model>(&m)) replacement->reply({{}, nullptr, reason});
 }
 
-void coordinator_line::withdraw(std::uint64_t request_id, failure reason) {
-  ganglion::withdraw m{request_id, std::move(reason), {}};
-  caf::weak_actor_ptr coordinator;
-  {
-    std::lock_guard lock(mutex_);
-    if (!coordinator_) {
-      if (!failed_ && !closed_) kept_.emplace_back(std::move(m));
-      return;
-    }
-    coordinator = caf::actor_cast<caf::weak_actor_ptr>(coordinator_);
-  }
-  tell(coordinator, std::move(m));
-}
-
 void coordinator_line::open(coordinator_actor to) {
   std::lock_guard lock(mutex_);
   if (is_open_.load(std::memory_order_relaxed)) return;

@@ -23,8 +23,6 @@ class coordinator_line {
   void send(submission m) { bring(std::move(m)); }
   void send(configure m) { bring(std::move(m)); }
   void send(replace_model m) { bring(std::move(m)); }
-  /// Takes a request back; may be called also while the owner closes the line.
-  void withdraw(std::uint64_t request_id, failure reason);
 
   /// There is a coordinator. Again and with the same one without effect.
   void open(coordinator_actor to);
@@ -35,7 +33,7 @@ class coordinator_line {
   void close();
 
  private:
-  using kept = std::variant<submission, configure, replace_model, ganglion::withdraw>;
+  using kept = std::variant<submission, configure, replace_model>;
 
   template <class Message>
   void bring(Message m) {

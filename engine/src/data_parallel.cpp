@@ -265,10 +265,11 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
                              std::move(options));
   if (!made) return refuse(made.error());
   if (cancels)
-    cancels->emplace(stop, [way = std::weak_ptr<coordinator_line>(impl_->line), weak = std::weak_ptr<request>(*made)] {
+    cancels->emplace(stop, [supervisor = caf::actor_cast<caf::weak_actor_ptr>(impl_->host->supervisor),
+                            weak = std::weak_ptr<request>(*made)] {
       if (auto r = weak.lock()) {
         r->mark_cancelled();
-        if (auto line = way.lock()) line->withdraw(r->id(), cancelled_by_caller());
+        tell(supervisor, withdraw{r->id(), cancelled_by_caller(), {}});
       }
     });
   impl_->line->send(submission{std::move(*made)});

@@ -1,4 +1,6 @@
 // The asynchronous face: Asio's completion tokens, and coroutines without Asio.
+#include "gated_engine.hpp"
+
 #include <support/calls.hpp>
 #include <support/engine_ears.hpp>
 #include <support/forward_gate.hpp>
@@ -235,6 +237,32 @@ TEST_CASE("its cancellation slot takes a request back, and so does the stop toke
   }
 }
 
+TEST_CASE("its cancellation slot takes back what waits, and the rest of what runs in part") {
+  gated_engine g;
+  asio::io_context context;
+  asio::cancellation_signal partly, waits;
+  int cancelled = 0;
+  auto send = [&](std::int64_t rows, asio::cancellation_signal& signal) {
+    g.parallel.async_infer({counted({rows, 3})}, {},
+                           asio::bind_cancellation_slot(
+                               signal.slot(), asio::bind_executor(context, [&](std::exception_ptr e, response) {
+                                 cancelled += code_of(e) == errc::cancelled;
+                               })));
+  };
+  {
+    forward_gate gate;
+    send(8 * 20, partly);
+    REQUIRE(gate.wait_for(1));
+    send(8 * 20, waits);
+    partly.emit(asio::cancellation_type::terminal);
+    waits.emit(asio::cancellation_type::terminal);
+    context.run();
+    EXPECT(cancelled == 2);
+  }
+  REQUIRE(at_rest(g.host));
+  EXPECT(g.ears.executions().size() <= 3);  // what ran, and what had gone to the core
+}
+
 TEST_CASE("a cancellation slot that is never used leaves the answer alone") {
   fixture f;
   asio::io_context context;
@@ -270,6 +298,24 @@ TEST_CASE("a coroutine without Asio awaits it, and goes on on the engine's compl
   auto name = done.get_future();
   REQUIRE(ready(name));
   EXPECT(name.get() == "ganglion-done");
+}
+
+TEST_CASE("coroutines without Asio that are open when their engine ends go on: answered, or with draining") {
+  std::atomic<int> over{0};
+  {
+    fixture f;
+    const std::vector<c10::IValue> inputs{counted({1, 3})};
+    auto work = [&]() -> fire_and_forget {
+      try {
+        co_await f.parallel.infer(inputs);
+      } catch (const error& e) {
+        EXPECT(e.code() == errc::draining);
+      }
+      ++over;
+    };
+    for (int i = 0; i < 500; ++i) work();
+  }
+  EXPECT(over == 500);
 }
 
 TEST_CASE("operations that are open when their engine ends are completed: answered, or with draining") {

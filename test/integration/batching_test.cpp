@@ -45,12 +45,31 @@ TEST_CASE("S12: any number of rows runs on one compiled size, with no more execu
       const auto needed = ceil_div(rows, batch);
       const auto records = ears.wait_for_executions(needed);
       NOTE(rows << " rows on a batch of " << batch);
-      EXPECT(records.size() == needed);
+      EXPECT(forwards_of(records) == needed);
       std::int64_t padding = 0;
       for (const auto& r : records) padding += r.padding_rows;
       EXPECT(padding == static_cast<std::int64_t>(needed * batch - rows));
       for (const auto& [core, count] : executions_per_core(records)) EXPECT(count <= ceil_div(needed, 4));
     }
+  }
+}
+
+TEST_CASE("S12: full batches of a long request of quick forwards go to a core together, and each is one of them") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, plus_one(4)};
+  const auto x = counted({4'003, 3});
+  for (int round = 0; round < 10; ++round) {
+    ears.forget();
+    EXPECT(same(answer(parallel, {x}), x + 1));
+    const auto records = ears.wait_for_executions(1'001);
+    EXPECT(forwards_of(records) == 1'001);
+    EXPECT(records.size() < 500);
+    for (const auto& r : records) {
+      EXPECT(r.rows + r.padding_rows == 4 * r.forwards);
+      EXPECT((r.forwards == 1 || r.padding_rows == 0));
+    }
+    for (const auto& [core, count] : executions_per_core(records)) EXPECT(count <= 501);
   }
 }
 

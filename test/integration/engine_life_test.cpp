@@ -1,4 +1,6 @@
 // The life of engines and data_parallels: many at once, ends with work under way, limits.
+#include "gated_engine.hpp"
+
 #include <support/calls.hpp>
 #include <support/engine_ears.hpp>
 #include <support/faulty_lane.hpp>
@@ -256,6 +258,30 @@ TEST_CASE("a data_parallel that is destroyed with futures outstanding still answ
   // Its cores let the model go, and the engine serves others.
   data_parallel next{host, plus_one(2)};
   EXPECT(same(answer(next, {counted({5, 3})}), counted({5, 3}) + 1));
+}
+
+TEST_CASE("a data_parallel that is destroyed leaves what it sent open to cancellation") {
+  gated_engine g;
+  std::optional<data_parallel> parallel{std::move(g.parallel)};
+  std::vector<std::future<response>> out;
+  std::stop_source source;
+  {
+    forward_gate gate;
+    auto running = parallel->submit({counted({8, 3})});
+    REQUIRE(gate.wait_for(1));
+    for (int i = 0; i < 100; ++i) out.push_back(parallel->submit({counted({8, 3})}, with(source)));
+    parallel.reset();
+    source.request_stop();
+    for (auto& f : out) {
+      REQUIRE(ready(f));
+      EXPECT(f.get().code() == errc::cancelled);
+    }
+    gate.open();
+    REQUIRE(ready(running));
+    running.get();
+  }
+  REQUIRE(at_rest(g.host));
+  EXPECT(g.ears.executions().size() <= 3);  // what ran, and what had gone to the core
 }
 
 TEST_CASE("data_parallels come and go on one engine while others work") {

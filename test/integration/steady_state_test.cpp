@@ -7,6 +7,8 @@
 
 #include <malloc.h>
 
+#include <map>
+
 using namespace ganglion;
 using namespace ganglion::test;
 namespace modules = test_modules;
@@ -50,4 +52,45 @@ TEST_CASE("what is allocated does not grow with the number of requests") {
   const auto growth = after > before ? after - before : 0;
   NOTE("bytes more after 10,000 requests: " << growth);
   EXPECT(growth < 100'000);  // ten bytes a request
+}
+
+TEST_CASE("what is allocated does not grow under more load than the cores can serve") {
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.on_execution = nullptr;
+  options.max_queued_rows = 200;
+  options.max_queue_time = std::chrono::milliseconds(50);
+  engine host{options};
+  data_parallel parallel{host, compiled(modules::linear(256, 256), {at::rand({8, 256})})};
+  const auto x = at::rand({40, 256});
+  std::map<errc, int> seen;
+  const auto flood = [&](int requests) {
+    std::vector<std::future<response>> out;
+    std::stop_source source;
+    for (int i = 0; i < requests; ++i) {
+      request_options how;
+      how.priority = static_cast<priority>(i % 3);
+      if (i % 4 == 0) how.stop = source.get_token();
+      if (i % 5 == 0) how.deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(i % 400);
+      out.push_back(parallel.submit({x}, std::move(how)));
+      if (i % 100 == 99) {
+        source.request_stop();
+        source = {};
+        for (auto& f : out) ++seen[f.get().code()];
+        out.clear();
+      }
+    }
+    REQUIRE(at_rest(host));
+  };
+  flood(5'000);
+  const auto before = held_bytes();
+  flood(20'000);
+  const auto after = held_bytes();
+  const auto growth = after > before ? after - before : 0;
+  NOTE("bytes more after 20,000 requests: " << growth);
+  EXPECT(growth < 200'000);  // ten bytes a request
+  for (auto code : {errc::ok, errc::queue_full, errc::deadline_exceeded, errc::cancelled}) {
+    NOTE(to_string(code));
+    EXPECT(seen[code] > 0);
+  }
 }

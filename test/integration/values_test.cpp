@@ -183,6 +183,25 @@ TEST_CASE("S22: chunks whose dtype or trailing shape differ are gather_mismatch,
   }
 }
 
+TEST_CASE("S22: None in one chunk and a tensor in another are gather_mismatch, never rows that nobody wrote") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  const auto model = compiled(modules::scripted(R"(
+def forward(self, x) -> Optional[Tensor]:
+  y: Optional[Tensor] = x + 1
+  if bool(torch.any(x > 100)):
+    y = None
+  return y
+)"),
+                              {at::rand({5, 3})});
+  for (const bool dynamic : {true, false}) {
+    data_parallel parallel{host, model, {.dynamic_batching = dynamic}};
+    EXPECT(failure_of([&] { parallel({with_a_surprise()}); }).code == errc::gather_mismatch);
+    EXPECT(failure_of([&] { parallel({with_a_surprise().flip(0)}); }).code == errc::gather_mismatch);
+    EXPECT(same(answer(parallel, {at::ones({10, 3})}), at::ones({10, 3}) + 1));
+  }
+}
+
 TEST_CASE("S22: an execution that returns another number of rows than it was given is gather_mismatch") {
   engine_ears ears;
   engine host{ears.options(2)};

@@ -15,6 +15,13 @@
 
 namespace ganglion::test {
 
+/// How often the program ran in so many executions.
+inline std::size_t forwards_of(const std::vector<execution_record>& records) {
+  std::int64_t result = 0;
+  for (const auto& r : records) result += r.forwards;
+  return static_cast<std::size_t>(result);
+}
+
 /// Hears what an engine tells: the executions that ended and the sentences of its log. Any thread.
 class engine_ears {
  public:
@@ -38,11 +45,13 @@ class engine_ears {
     return result;
   }
 
-  /// Waits for `count` executions, then returns all. They are told after the answer, so an answer is not enough.
+  /// Waits until the program ran `count` times, then returns all. They are told after the answer, so an answer is not
+  /// enough.
   std::vector<execution_record> wait_for_executions(std::size_t count) const {
     std::unique_lock lock(heard_->mutex);
-    heard_->changed.wait_for(lock, std::chrono::minutes(1), [&] { return heard_->executions.size() >= count; });
-    REQUIRE(heard_->executions.size() >= count);
+    auto have = [&] { return forwards_of(heard_->executions) >= count; };
+    heard_->changed.wait_for(lock, std::chrono::minutes(1), have);
+    REQUIRE(have());
     return heard_->executions;
   }
 
@@ -80,10 +89,10 @@ class engine_ears {
   std::shared_ptr<heard> heard_;
 };
 
-/// How many executions each core ran.
+/// How often each core ran the program.
 inline std::map<std::size_t, std::size_t> executions_per_core(const std::vector<execution_record>& records) {
   std::map<std::size_t, std::size_t> result;
-  for (const auto& r : records) ++result[r.core];
+  for (const auto& r : records) result[r.core] += static_cast<std::size_t>(r.forwards);
   return result;
 }
 

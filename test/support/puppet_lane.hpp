@@ -73,13 +73,14 @@ class puppet_lanes {
   /// were not taken back.
   execution_report complete(const execution_ptr& work, std::size_t core,
                             std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
-    execution_report report{work, {}, false, {}, clock::time_point{} + computed, clock::time_point{} + computed};
+    execution_report report{work, {}, false, {}, clock::time_point{} + computed, clock::time_point{} + computed,
+                            work->forwards};
     for (const auto& p : work->parts) p.where->start(p.attempt);
-    auto outputs = run(staging{}.assemble(*work));
+    auto outputs = run_all(*work);
     for (const auto& p : work->parts)
-      report.ran |= p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->batch,
+      report.ran |= p.owner->answer().commit(*p.where, p.attempt, outputs, p.offset, work->all_rows(),
                                              static_cast<std::int32_t>(core),
-                                             {report.started, report.computed, work->rows()});
+                                             {report.started, report.computed, work->rows(), work->forwards});
     return report;
   }
   /// Runs the execution of that place in the lane and reports it.
@@ -108,6 +109,18 @@ class puppet_lanes {
   }
 
  private:
+  /// What all forwards of an execution return.
+  c10::IValue run_all(const execution& work) const {
+    auto leaves = staging{}.assemble(work);
+    if (work.forwards == 1) return run(leaves);
+    std::vector<at::Tensor> rows;
+    for (std::int64_t forward = 0; forward < work.forwards; ++forward) {
+      if (forward > 0) staging::advance(leaves, work, forward);
+      rows.push_back(run(leaves).toTensor());
+    }
+    return at::cat(rows);
+  }
+
   class strings final : public lane {
    public:
     strings(puppet_lanes& all, std::size_t core, std::shared_ptr<lane_sink> sink)

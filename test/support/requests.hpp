@@ -75,7 +75,7 @@ struct answers {
   const response& only() const { return all.at(0); }
 };
 
-/// An admitted request for `rows` numbered rows, and where its answer comes.
+/// An admitted request for `rows` numbered rows, perhaps with values beside them, and where its answer comes.
 struct sent_request {
   std::shared_ptr<answers> got = std::make_shared<answers>();
   request_ptr value;
@@ -84,9 +84,11 @@ struct sent_request {
 
 inline sent_request make_request(const std::shared_ptr<const deployment>& target, std::int64_t rows,
                                  std::shared_ptr<admission> gate = std::make_shared<admission>(),
-                                 std::int64_t first = 0, request_options options = {}, std::size_t bucket = 0) {
+                                 std::int64_t first = 0, request_options options = {}, std::size_t bucket = 0,
+                                 const std::vector<c10::IValue>& beside = {}) {
   sent_request r;
   checked_inputs inputs{{numbered_rows(rows, first)}, rows, bucket};
+  inputs.leaves.insert(inputs.leaves.end(), beside.begin(), beside.end());
   r.value = request::admit(request::next_id(), target, std::move(inputs), std::move(gate),
                            [got = r.got](response&& o) { got->all.push_back(std::move(o)); }, std::move(options))
                 .value();

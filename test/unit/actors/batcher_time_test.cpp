@@ -21,11 +21,11 @@ struct fixture {
   batcher_actor subject;
 
   explicit fixture(coalescing_options options = {}, credit_config credits = {1, 0, 1})
-      : subject(spawn_batcher(parent.parent(), {credits, {}})) {
-    auto d = *deployment_of(plus_one_model(4), 5, {0});
-    d.coalescing = options;
-    target = std::make_shared<const deployment>(std::move(d));
-    client.send(subject, add_deployment{target, {}, {}});
+      : fixture(deployment_of_buckets({{4}}, 5, {0}, options), {}, {credits, {}}) {}
+  /// `seconds`: what the programs are expected to take.
+  fixture(std::shared_ptr<const deployment> d, std::vector<double> seconds, batcher_config config)
+      : target(std::move(d)), subject(spawn_batcher(parent.parent(), std::move(config))) {
+    client.send(subject, add_deployment{target, {}, std::move(seconds)});
     client.send(subject, core_up{0, core.as<core_actor>()});
   }
   ~fixture() { system.end(subject); }
@@ -232,4 +232,77 @@ TEST_CASE("batcher: a request is cancelled at every stage, and who shares its ex
     EXPECT(f.gate->unanswered() == 0);
     EXPECT(f.gate->queued_rows() == 0);
   }
+}
+
+// -- what is expected, and which program runs -------------------------------------------------------------------------
+
+TEST_CASE("batcher: a deadline that the measured executions cannot meet is refused at once") {
+  fixture f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, {}}};
+  f.keep_busy();
+  expect_code(f.enqueue_rows(1, 20ms - 1ns), errc::deadline_exceeded);
+  auto fits = f.enqueue_rows(1, 20ms);
+  EXPECT(fits.got->all.empty());
+  f.end();
+  f.finish();
+  expect_code(fits, errc::ok);
+}
+
+TEST_CASE("batcher: a wait beyond max_queue_time is queue_full at once, and what was measured since counts") {
+  fixture f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, 15ms}};
+  f.keep_busy();
+  auto waits = f.enqueue_rows(4);
+  expect_code(f.enqueue_rows(1), errc::queue_full);
+  EXPECT(waits.got->all.empty());
+  f.end();  // it took 1 ms
+  auto fits = f.enqueue_rows(1);
+  EXPECT(fits.got->all.empty());
+  f.finish();
+  f.finish();
+  expect_code(fits, errc::ok);
+}
+
+TEST_CASE("batcher: rows of a lower class fill what would be padding") {
+  fixture f;
+  f.keep_busy();
+  auto low = f.enqueue_rows(3, of(priority::low)), high = f.enqueue_rows(2, of(priority::high));
+  f.end();
+  auto work = f.started();
+  EXPECT(work->padding_rows() == 0);
+  REQUIRE(work->parts.size() == 2);
+  EXPECT(work->parts[0].owner->id() == high.id);
+  EXPECT(work->parts[1].owner->id() == low.id);
+  f.finish(work);
+  expect_code(high, errc::ok);
+  f.finish();
+  expect_code(low, errc::ok);
+}
+
+TEST_CASE("batcher: of several programs the one runs that is cheapest by what was measured") {
+  for (double of_two : {1e-3, 20e-3}) {
+    auto d = *deployment_of_buckets({{2, 8}}, 5, {0});
+    d.programs.buckets[0].programs = {0, 1};
+    fixture f{std::make_shared<const deployment>(std::move(d)), {of_two, 10e-3}, {{1, 0, 1}, {}}};
+    auto r = f.enqueue_rows(2);
+    auto work = f.started();
+    EXPECT(work->batch == (of_two < 10e-3 ? 2 : 8));
+    f.finish(work);
+    expect_code(r, errc::ok);
+  }
+}
+
+TEST_CASE("batcher: the buckets of a deployment have queues of their own, and take turns") {
+  fixture f{deployment_of_buckets({{4}, {4}}, 5, {0}), {}, {{1, 0, 1}, {}}};
+  f.keep_busy();
+  auto enqueue_in = [&](std::size_t bucket) {
+    auto r = make_request(f.target, 4, f.gate, 0, {}, bucket);
+    r.value->plan(true, {});
+    f.client.send(f.subject, enqueue{std::exchange(r.value, nullptr)});
+    return r;
+  };
+  auto a = enqueue_in(0), b = enqueue_in(0), other = enqueue_in(1);
+  EXPECT(f.next_owner() == other.id);  // the first had a turn
+  EXPECT(f.next_owner() == a.id);
+  EXPECT(f.next_owner() == b.id);
+  f.end();
+  expect_code(other, errc::ok);
 }

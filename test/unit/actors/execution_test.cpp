@@ -204,3 +204,120 @@ TEST_CASE("what fails on a single row says so") {
   auto program = f.model.make_replica();
   EXPECT(contains(run_execution(f.work, program, f.buffers, 3).error.text, "(row 5) on core nc:3"));
 }
+
+// -- several forwards -------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// One request of 12 rows, of which an execution runs three batches of 4.
+struct together_fixture : fixture {
+  sent_request r;
+
+  explicit together_fixture(const torch::jit::Module& module, std::int64_t first = 0) {
+    model = trace(module, {at::zeros({4, 2})}, {auto_cast::none, false});
+    target = deployment_of(model, 1, {0});
+    r = make_request(target, 16, std::make_shared<admission>(), first);
+    add(r, 4, 12);
+    work->forwards = 3;
+  }
+  execution_report run() {
+    auto program = model.make_replica();
+    auto report = run_execution(work, program, buffers, 3);
+    r.value->answer().drop_rows(4);  // those of another execution
+    return report;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("several batches run one after the other, and their rows are committed together") {
+  struct { torch::jit::Module module; float added; } table[] = {
+      {test_modules::plus_one(), 1}, {test_modules::no_op(), 0}};  // which keeps the tensor that it was given
+  for (auto& [module, added] : table) {
+    together_fixture f{module};
+    EXPECT(f.work->padding_rows() == 0);
+    const auto x = f.r.value->leaves()[0].toTensor();
+    const auto uses = x.storage().use_count();
+    auto report = f.run();
+    EXPECT(report.error.code == errc::ok);
+    EXPECT(report.seconds_a_forward() * 3 == doctest::Approx(report.compute_seconds()));
+    REQUIRE(f.r.got->once());
+    EXPECT(at::equal(f.r.got->only().outputs.toTensor().narrow(0, 4, 12), numbered_rows(12, 4) + added));
+    EXPECT(f.r.got->only().timing.executions == 3);
+    EXPECT(f.r.got->only().timing.batched_rows == 12);
+    EXPECT(f.r.got->only().timing.padded_rows == 0);
+    // Nothing of them stays behind in the lane.
+    report = {};
+    f.work.reset();
+    f.r = {};
+    EXPECT(x.storage().use_count() == uses);
+  }
+}
+
+TEST_CASE("several batches of outputs with structure, and of inputs that are not contiguous") {
+  together_fixture f{test_modules::nested_outputs()};
+  auto strided = numbered_rows(16).t().contiguous().t();
+  sent_request r;
+  r.value = request::admit(7, f.target, {{strided}, 16}, std::make_shared<admission>(), [got = r.got](response&& o) {
+              got->all.push_back(std::move(o));
+            }).value();
+  f.work->parts.clear();
+  f.add(r, 0, 12);
+  f.run();
+  r.value->answer().drop_rows(4);
+  REQUIRE(r.got->once());
+  const auto& elements = r.got->only().outputs.toTupleRef().elements();
+  EXPECT(at::equal(elements[0].toTensor().narrow(0, 0, 12), numbered_rows(12) + 1));
+  EXPECT(at::equal(elements[1].toListRef()[1].toTensor().narrow(0, 0, 12), numbered_rows(12) * 3));
+}
+
+TEST_CASE("the batch that fails is named with its rows, and nothing is committed") {
+  together_fixture f{test_modules::fails_on_marked_rows(), 500'000 - 9};  // from row 9 on values are above 1e6
+  auto report = f.run();
+  NOTE(report.error.text);
+  EXPECT(report.error.code == errc::forward_failed);
+  EXPECT(contains(report.error.text, "on chunk 2 (rows 8 to 11) on core nc:3"));
+  EXPECT(report.error.first_row == 8);
+  EXPECT(report.error.last_row == 12);
+  EXPECT(report.forwards == 2);  // the third did not run
+  EXPECT(f.r.got->all.empty());
+}
+
+TEST_CASE("batches that return different things are a mismatch of the one that differs") {
+  struct { std::string otherwise, said; } table[] = {{"torch.narrow(x, 1, 0, 1)", "f32[4,1]"},
+                                                     {"torch.narrow(x, 0, 0, 1)", "f32[1,2]"},
+                                                     {"x.double()", "f64[4,2]"}};
+  for (const auto& [otherwise, said] : table) {
+    auto module = test_modules::scripted("def forward(self, x):\n  y = x + 1\n  if bool(torch.any(x > 1000000)):\n    y = " +
+                                         otherwise + "\n  return y\n");
+    together_fixture f{module, 500'000 - 9};
+    auto report = f.run();
+    NOTE(report.error.text);
+    EXPECT(report.error.code == errc::gather_mismatch);
+    EXPECT(contains(report.error.text, said));
+    EXPECT(report.error.first_row == 8);
+    EXPECT(report.error.core == 3);
+    EXPECT(f.r.got->all.empty());
+  }
+}
+
+// -- nobody waits -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("what nobody waits for any more is not started, and its neighbour is") {
+  for (bool late : {true, false}) {
+    fixture f;
+    request_options options;
+    if (late) options.deadline = clock::now() - std::chrono::nanoseconds(1);
+    auto a = make_request(f.target, 2, std::make_shared<admission>(), 0, options);
+    auto b = make_request(f.target, 2, std::make_shared<admission>(), 7);
+    if (!late) a.value->mark_cancelled();
+    f.add(a, 0, 2);
+    auto program = f.model.make_replica();
+    EXPECT_FALSE(run_execution(f.work, program, f.buffers, 0).ran);
+    f.add(b, 0, 2);
+    EXPECT(run_execution(f.work, program, f.buffers, 0).ran);
+    EXPECT(a.got->all.empty());
+    REQUIRE(b.got->once());
+    EXPECT(at::equal(b.got->only().outputs.toTensor(), numbered_rows(2, 7) + 1));
+  }
+}

@@ -328,3 +328,19 @@ TEST_CASE("an answer says where its time went and with how many rows it ran") {
   EXPECT(timing.padded_rows == 1);
   EXPECT(timing.cores == std::vector<std::size_t>{0});
 }
+
+TEST_CASE("a batch that is delayed keeps no core from others that could go") {
+  formation_fixture f{{1, 0, 1}};
+  auto d = f.add(1, 4, {0}, {}, {.max_queue_delay = 100ms});
+  f.queue.core_up(0);
+  auto waits = f.enqueue(d, 1);
+  EXPECT(f.pump() == 0);
+  auto alone = f.enqueue(d, 4, {}, false);  // joins nobody
+  EXPECT(f.pump() == 1);
+  f.finish(0);
+  expect_answered(waits, 1);
+  EXPECT(f.pump() == 1);
+  f.finish(0);
+  expect_answered(alone, 4);
+  f.expect_all_gone();
+}

@@ -22,7 +22,10 @@ TEST_CASE("a deadline that has passed is refused, and so is one that the measure
   f.queue.expect_seconds(1, 0, 10e-3);
   f.queue.core_up(0);
   f.now += 1s;
-  expect_failed(f.enqueue(d, 1, within(f.now)), errc::deadline_exceeded);
+  auto past = f.enqueue(d, 1, within(f.now));
+  expect_failed(past, errc::deadline_exceeded);
+  EXPECT(past.got->only().error.text ==
+         "the deadline of the request has passed: give it more time, or send it earlier");
   auto too_short = f.enqueue(d, 1, within(f.now + 9ms));
   expect_failed(too_short, errc::deadline_exceeded);
   EXPECT(contains(too_short.got->only().error.text, "9 ms left, but 10 ms"));
@@ -61,6 +64,39 @@ TEST_CASE("two cores wait half as long") {
   auto r = f.enqueue(d, 16, options);
   f.run_all();
   expect_answered(r, 16);
+}
+
+TEST_CASE("rows that go with those of the batch that is open wait and run with them") {
+  formation_fixture f{{1, 0, 1}, 15ms};
+  auto d = f.add(1, 4, {0});
+  f.queue.expect_seconds(1, 0, 10e-3);
+  f.queue.core_up(0);
+  f.enqueue(d, 4);
+  f.pump();  // for 10 ms
+  auto open = f.enqueue(d, 1);
+  // Both go in the next execution, which begins in 10 ms and ends in 20.
+  expect_failed(f.enqueue(d, 1, within(f.now + 19ms)), errc::deadline_exceeded);
+  auto joins = f.enqueue(d, 1, within(f.now + 20ms));
+  EXPECT(joins.got->all.empty());
+  // What does not fit with them takes an execution more; a full batch before it is waited for.
+  expect_failed(f.enqueue(d, 3, within(f.now + 29ms)), errc::deadline_exceeded);
+  auto fills = f.enqueue(d, 2);
+  expect_failed(f.enqueue(d, 1), errc::queue_full);  // 20 ms
+  f.run_all();
+  for (const auto* r : {&open, &joins}) expect_answered(*r, 1);
+  expect_answered(fills, 2);
+}
+
+TEST_CASE("no more of a request's executions run at once than the cap allows") {
+  formation_fixture f{{1, 0, 1}};
+  auto d = f.add(1, 4, {0, 1}, 1);
+  f.queue.expect_seconds(1, 0, 10e-3);
+  for (std::size_t core : {0, 1}) f.queue.core_up(core);
+  expect_failed(f.enqueue(d, 8, within(f.now + 15ms)), errc::deadline_exceeded);
+  f.queue.set_num_workers(1, 2);
+  auto r = f.enqueue(d, 8, within(f.now + 15ms));
+  f.run_all();
+  expect_answered(r, 8);
 }
 
 TEST_CASE("without a measurement only a deadline that has passed is refused") {

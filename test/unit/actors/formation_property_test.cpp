@@ -3,7 +3,7 @@
 using namespace ganglion::test;
 
 TEST_CASE("under any sequence of events no row is lost, doubled or given to another, and all bounds hold") {
-  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0;
+  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0, together = 0;
   for (std::uint32_t seed = 0; seed < 400; ++seed) {
     NOTE("seed " << seed);
     formation_world w{choices{seed}};
@@ -16,6 +16,7 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
     shared_failures += w.shared_failures;
     refused += w.refused;
     written += w.written;
+    together += w.together;
   }
   // The sequences did reach what they are for.
   EXPECT(well > 1'000);
@@ -25,4 +26,5 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
   EXPECT(shared_failures > 100);
   EXPECT(refused > 100);
   EXPECT(written > 300);
+  EXPECT(together > 100);
 }

@@ -12,7 +12,7 @@ namespace ganglion::test {
 class formation_world {
  public:
   explicit formation_world(choices c)
-      : choices_(c), limited_(below(3) == 0), f_({2, 3e-3, most_on_a_core}, queue_time()) {
+      : choices_(c), limited_(below(3) == 0), f_({2, 3e-3, most_on_a_core, 0.5e-3, 3e-3}, queue_time()) {
     for (std::uint64_t id = 1; id <= 2; ++id) {
       std::vector<std::size_t> cores;
       for (std::size_t core = 0; core < core_count; ++core)
@@ -81,6 +81,7 @@ class formation_world {
   std::size_t shared_failures = 0;
   std::size_t refused = 0;
   std::size_t written = 0;
+  std::size_t together = 0;
 
  private:
   struct record {
@@ -88,6 +89,7 @@ class formation_world {
     std::uint64_t deployment = 0;
     std::size_t bucket = 0;
     request_options options;
+    std::optional<std::int64_t> beside;  // a value that all rows of an execution must have in common
     clock::time_point enqueued;
     std::int64_t rows = 0;
     std::int64_t first = 0;
@@ -133,7 +135,9 @@ class formation_world {
       r.may_fail_with.insert(errc::deadline_exceeded);
     }
     if (below(4) == 0) options.outputs = {at::zeros({rows, 2})};
-    r.sent = make_request(target, rows, f_.gate, r.first, options, bucket);
+    if (below(12) == 0) r.beside = static_cast<std::int64_t>(below(2));
+    r.sent = make_request(target, rows, f_.gate, r.first, options, bucket,
+                          r.beside ? std::vector<c10::IValue>{*r.beside} : std::vector<c10::IValue>{});
     r.options = std::move(options);
     r.enqueued = f_.now;
     r.deployment = id;
@@ -174,12 +178,19 @@ class formation_world {
       if (!owner.dynamic_batching())
         REQUIRE(work.batch * static_cast<std::int64_t>(target.cores.size()) == owner.rows());
       REQUIRE(work.rows() >= 1);
-      REQUIRE(work.rows() <= work.batch);
+      REQUIRE(work.rows() <= work.all_rows());
+      if (work.forwards > 1) {
+        ++together;
+        REQUIRE(work.parts.size() == 1);
+        REQUIRE(work.padding_rows() == 0);
+        REQUIRE(owner.joinable());
+      }
       joined += work.parts.size() > 1;
       for (const auto& p : work.parts) {
         auto& r = requests_.at(p.owner->id());
         REQUIRE(r.deployment == work.deployment_id);
         REQUIRE(r.bucket == owner.bucket());
+        REQUIRE(r.beside == requests_.at(owner.id()).beside);
         REQUIRE(r.sent.got->all.empty());
         if (p.attempt > 0) {
           ++retried;
@@ -196,6 +207,25 @@ class formation_world {
       if (caps_[work.deployment_id]) REQUIRE(in_flight(work.deployment_id) <= *caps_[work.deployment_id]);
     }
     if (auto due = f_.queue.due()) REQUIRE(*due > f_.now);  // else whoever keeps the time would ask for ever
+    check_idle_cores();
+  }
+
+  /// No core is idle while a row waits for it that is not to be delayed.
+  void check_idle_cores() const {
+    // One that is alone is shared out evenly, and leaves to each core its share.
+    if (std::ranges::count_if(requests_, [](const auto& entry) { return entry.second.waits(); }) < 2) return;
+    for (const auto& [id, target] : targets_) {
+      if (failed_.contains(id) || (caps_.at(id) && in_flight(id) >= *caps_.at(id))) continue;
+      auto idle = [&, id = id](std::size_t core) {
+        auto held = f_.held.find(core);
+        auto loading = loading_.find(id);
+        return up_.contains(core) && (loading == loading_.end() || !loading->second.contains(core)) &&
+               (held == f_.held.end() || held->second.empty());
+      };
+      if (std::ranges::none_of(target->cores, idle)) continue;
+      for (const auto& [number, r] : requests_)
+        if (r.deployment == id && r.waits()) REQUIRE(f_.now < r.enqueued + target->coalescing.max_queue_delay);
+    }
   }
 
   std::int64_t class_of(std::uint64_t deployment, priority p, clock::time_point since) const {

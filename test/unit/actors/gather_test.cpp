@@ -154,6 +154,16 @@ TEST_CASE("the structure of the outputs is kept") {
   }
 }
 
+TEST_CASE("None is an output as any other: beside a tensor it is a mismatch, whichever comes first") {
+  for (bool sliced : {true, false})
+    for (bool none_first : {true, false}) {
+      fixture f{{2, 2}, sliced, {0}};
+      f.commit(0, none_first ? c10::IValue{} : c10::IValue{numbers({2, 2})});
+      f.commit(1, none_first ? c10::IValue{numbers({2, 2})} : c10::IValue{});
+      EXPECT(f.only().error.code == errc::gather_mismatch);
+    }
+}
+
 TEST_CASE("a 0-dimensional output becomes a vector with one element a chunk") {
   fixture f{{2, 2, 2}, false, {-1, 0}};
   for (std::size_t i : {2, 0, 1}) f.commit(i, tuple({at::scalar_tensor(10.0 + static_cast<double>(i)), at::ones({2})}));

@@ -22,6 +22,15 @@ struct fixture {
     queue.push(r.value, now);
     return r.value;
   }
+  /// Rows that go with those alone which have the same value beside them.
+  request_ptr push_keyed(std::int64_t rows, std::int64_t value, priority p = priority::normal) {
+    request_options options;
+    options.priority = p;
+    auto r = make_request(target, rows, std::make_shared<admission>(), 0, std::move(options), 0, {value});
+    r.value->plan(true, {});
+    queue.push(r.value, now);
+    return r.value;
+  }
   request_ptr push(std::int64_t rows, std::string tenant, priority p = priority::normal) {
     request_options options;
     options.tenant = std::move(tenant);
@@ -288,5 +297,57 @@ TEST_CASE("what is withdrawn waits nowhere any more") {
   f.queue.age(f.now + 24h);
   EXPECT(f.queue.oldest() == f.now);
   expect_pieces(f.queue.take_joined(8), {{b, 0, 5}});
+  EXPECT(f.queue.empty());
+}
+
+// -- keys -------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("rows with different values beside them are counted and taken apart") {
+  fixture f;
+  auto a = f.push_keyed(1, 1), b = f.push_keyed(2, 2), c = f.push_keyed(1, 1), d = f.push_keyed(1, 1, priority::low);
+  auto plain = f.push(3);
+  EXPECT(f.queue.count_joinable(4).of_its_class == 2);
+  EXPECT(f.queue.count_joinable(4).of_all == 3);
+  expect_pieces(f.queue.take_joined(4), {{a, 0, 1}, {c, 0, 1}, {d, 0, 1}});
+  EXPECT(f.queue.count_joinable(4).of_all == 2);
+  expect_pieces(f.queue.take_joined(4), {{b, 0, 2}});
+  EXPECT(f.queue.count_joinable(4).of_all == 3);
+  expect_pieces(f.queue.take_joined(4), {{plain, 0, 3}});
+  EXPECT(f.queue.empty());
+}
+
+TEST_CASE("what rises in class is counted there, also by its key") {
+  fixture f;
+  auto a = f.push_keyed(2, 1, priority::low);
+  f.now += 5ms;
+  auto b = f.push_keyed(1, 1, priority::normal);
+  EXPECT(f.queue.count_joinable(4).of_its_class == 1);
+  f.queue.age(f.now + 5ms);
+  EXPECT(f.queue.count_joinable(4).of_its_class == 3);
+  expect_pieces(f.queue.take_joined(4), {{a, 0, 2}, {b, 0, 1}});
+}
+
+TEST_CASE("others could go where they are a batch by themselves or join nobody") {
+  fixture f;
+  f.push_keyed(1, 1);
+  EXPECT_FALSE(f.queue.others_could_go());
+  f.push_keyed(3, 1);
+  EXPECT_FALSE(f.queue.others_could_go());  // its own
+  f.push(3);
+  f.push_keyed(3, 2);
+  EXPECT_FALSE(f.queue.others_could_go());
+  SUBCASE("plain rows") { f.push(1); }
+  SUBCASE("rows of another key") { f.push_keyed(1, 2); }
+  SUBCASE("a request that joins nobody") { f.push(1, request_options{}, 1); }
+  EXPECT(f.queue.others_could_go());
+}
+
+TEST_CASE("what is withdrawn is no longer counted with its key") {
+  fixture f;
+  auto a = f.push_keyed(1, 1), b = f.push_keyed(4, 2);
+  EXPECT(f.queue.others_could_go());
+  f.queue.withdraw(b);
+  EXPECT_FALSE(f.queue.others_could_go());
+  f.queue.withdraw(a);
   EXPECT(f.queue.empty());
 }

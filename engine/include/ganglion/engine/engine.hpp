@@ -40,6 +40,9 @@ struct execution_record {
   std::uint64_t execution_id = 0;     ///< in the order of formation
   std::int64_t rows = 0;
   std::int64_t padding_rows = 0;
+  /// How often the program ran, one batch after the other: more than once only where a forward takes microseconds, and
+  /// the rows are full batches of one request.
+  std::int64_t forwards = 1;
   bool failed = false;
   /// Rows of its data_parallel that still waited for their first execution when it was formed.
   std::int64_t queued_rows = 0;

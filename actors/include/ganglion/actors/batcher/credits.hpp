@@ -12,6 +12,9 @@ struct credit_config {
   double seconds = 0.5e-3;
   /// Never more executions than this.
   std::size_t most_executions = 128;
+  /// Measured seconds of full batches of one request that are handed out as one execution where there are so many: to
+  /// hand out less costs as much as to run it, and what comes meanwhile waits until more has run.
+  double least_together = 0.02e-3, most_together = 0.25e-3;
 
   /// Whether a core that holds so much takes an execution of `more` seconds.
   bool accept(std::size_t executions_held, double seconds_held, double more) const {

@@ -22,8 +22,9 @@ struct assignment {
 /// thread or a mailbox. The batching actor owns one.
 ///
 /// Invariants: an execution is formed only when a core's credit takes it (late binding), and one that is not full only
-/// where nothing of its deployment is in flight; none holds more than the compiled batch; the rows of a request are put
-/// into slots exactly once, in order; a chunk of several executions stays on one core; a deployment has at most its cap
+/// where nothing of its deployment is in flight; none holds more than the compiled batch, but where forwards take so
+/// little that several full batches of one request go together; the rows of a request are put into slots exactly once,
+/// in order; a chunk of several executions stays on one core; a deployment has at most its cap
 /// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
 /// seconds, and so do the buckets of one deployment; among the cores that accept, the one with the least work is
 /// taken; while a request that found the engine idle is alone, no core gets more than an even share of its executions
@@ -129,6 +130,7 @@ class formation {
   static core_wish wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full);
   std::optional<assignment> next_of(deployment_state& d, bucket_state& b, clock::time_point now);
   std::optional<assignment> next_joined(deployment_state& d, bucket_state& b, clock::time_point now);
+  std::int64_t forwards_for(const deployment_state& d, const bucket_state& b, std::size_t core);
   assignment bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,
                   clock::time_point now);
   void join_turns(bucket_state& b) const;
@@ -138,8 +140,13 @@ class formation {
 
   // requests.cpp: what is accepted, and what becomes of it
   std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;
-  /// Seconds until the request would be begun, as expected.
-  double expected_wait(const deployment_state& d, const request& r) const;
+  /// How many of its executions may run at once.
+  std::size_t at_once(const deployment_state& d) const;
+  struct expectation {
+    double wait = 0;  ///< seconds until the request is begun
+    double run = 0;   ///< and from there until it is done
+  };
+  expectation expectation_of(const deployment_state& d, const request& r) const;
   void take_back(const execution_ptr& work, std::size_t core, deployment_state& d);
   void run_apart(const execution_ptr& work, bucket_state& b);
   /// Ends a request: fails it and resolves all of its rows that no lane is committing.

@@ -94,8 +94,15 @@ class request_queue {
     std::int64_t of_all = 0;
   };
   joinable_rows count_joinable(std::int64_t most) const;
+  /// Whether something waits that would not go with the front's rows, which may be joined, and could go without any
+  /// others: a request that may not be joined, or as many rows as are a quantum.
+  bool others_could_go() const;
   /// Up to `most` rows that go with the front's, which may be joined.
   batch take_joined(std::int64_t most);
+  /// The rows of the front that wait.
+  std::int64_t front_rows() const;
+  /// So many rows of the front alone, no more than wait.
+  batch take_front(std::int64_t rows);
   /// The rows that `take_chunk` would take.
   std::int64_t next_chunk_rows() const;
   /// The begin of the next chunk of the front, which may not be joined: at most a batch. The rest is bound to `core`.
@@ -118,7 +125,10 @@ class request_queue {
     std::list<tenant> ring;
     std::unordered_map<std::string, std::list<tenant>::iterator> by_name;
     std::int64_t rows = 0;
+    std::int64_t plain_rows = 0;  // those that go with any other, but for a key
   };
+  /// The rows that go together for they have the same key, of each class.
+  using keyed_rows = std::array<std::int64_t, priority_count>;
 
   using entries = std::list<queue_entry>;
 
@@ -132,20 +142,30 @@ class request_queue {
   static void forget_tenant(level& l, tenant& t);
   /// Gives the turn to the next tenant that has made up for what it took.
   void settle(level& l) const;
-  void take_turns(level& l, const std::string& join_key, std::int64_t most, batch& into);
+  void take_turns(std::size_t index, const std::string& join_key, std::int64_t most, batch& into);
   std::int64_t take_from(level& l, tenant& t, const std::string& join_key, std::int64_t most, batch& into);
+  /// The chunk of its request's plan that the next row of an entry is of.
+  static std::size_t chunk_of(const queue_entry& e);
   /// The begin of the next chunk of an entry.
   static piece next_piece(const queue_entry& e);
+  /// The rows of a class that go with a key.
+  std::int64_t rows_with(std::size_t level, const std::string& join_key) const;
+  /// Keeps the books of an entry's rows that come into a class, or leave it where they are negative.
+  void count(std::size_t level, const queue_entry& e, std::int64_t rows);
   void bind_rest(const piece& p, clock::time_point enqueued, std::size_t core);
   std::int64_t rows_to_go(const batch& begun) const;
+  /// Takes rows of the tenant that has the turn, at once and whatever its share of a turn is: it makes up for them.
+  void take_at_once(level& l, entries::iterator e, std::int64_t rows);
   /// Rows of an entry that leave the queue; the entry goes with its last.
-  entries::iterator consume(level& l, tenant& t, entries::iterator e, std::int64_t rows);
+  entries::iterator consume(tenant& t, entries::iterator e, std::int64_t rows);
 
   queue_config config_;
   std::array<level, priority_count> levels_;
   std::multimap<clock::time_point, queue_entry*> rises_;
   clock::time_point aged_;   // when that was last looked at
-  std::size_t special_ = 0;  // entries that do not join with just anything
+  std::unordered_map<std::string, keyed_rows> keyed_;  // of the keys that are not empty
+  std::size_t full_keys_ = 0;                          // of those with a quantum of rows or more
+  std::size_t alone_ = 0;                              // entries that may not be joined
   std::deque<batch> bound_;  // what is left of chunks of more rows than a batch
   std::deque<batch> again_;
 };

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace ganglion {
@@ -67,6 +68,7 @@ class slot {
 struct execution_times {
   std::chrono::steady_clock::time_point started, computed;
   std::int64_t rows = 0;  ///< that were somebody's
+  std::int64_t forwards = 1;
 };
 
 /// How a gather puts rows together.
@@ -140,7 +142,7 @@ class gather {
 
   std::mutex mutex_;  // guards what follows; never held while rows are copied
   failure failure_;
-  c10::IValue structure_;                // the first outputs that were committed
+  std::optional<c10::IValue> structure_; // the first outputs that were committed; they may be None
   std::vector<c10::IValue> answer_;      // sliced: a buffer a tensor leaf, other leaves as they are
   std::vector<c10::IValue> kept_;        // not sliced: the outputs of each chunk
   request_timing timing_;

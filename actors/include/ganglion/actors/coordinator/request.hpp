@@ -33,6 +33,7 @@ struct deployment {
 struct queue_entry;
 
 failure cancelled_by_caller();
+failure past_deadline();
 
 /// Sentence if the tensors cannot take the answer to such inputs: `shape_mismatch`, `invalid_argument`.
 expected<void> check_outputs(const deployment& target, const checked_inputs& inputs,
@@ -73,6 +74,8 @@ class request {
   /// thread.
   void mark_cancelled() { cancelled_.store(true, std::memory_order_release); }
   bool is_cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  /// Whether anybody still waits for its answer then.
+  bool is_wanted(clock::time_point now) const { return !is_cancelled() && options_.deadline.value_or(now) >= now; }
 
   // -- set once by the coordinator, before any row is queued --------------------------------------------------------
 
@@ -101,8 +104,6 @@ class request {
   slot& add_slot(std::int64_t first_row, std::int64_t rows, std::size_t chunk);
   /// Leaves the queue's count for rows that were put into an execution or dropped.
   void leave_queue(std::int64_t rows);
-  /// The number of slots so far.
-  std::size_t slots() const { return slots_.size(); }
   /// Resolves all rows that no lane is committing, in slots or not.
   void drop_all();
   /// Its place in a queue, while rows of it wait there for their first time.

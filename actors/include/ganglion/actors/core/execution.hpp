@@ -25,7 +25,9 @@ struct part {
   core_losses losses = {};
 };
 
-/// At most one compiled batch of rows of one or several requests, padded if need be: the only unit that goes to a core.
+/// What goes to a core at once: at most one compiled batch of rows of one or several requests, padded if need be. Where a
+/// forward takes so little that handing it out would cost as much, several full batches of one request, which run one
+/// after the other.
 struct execution {
   std::uint64_t id = 0;             ///< counted by its batcher from 1, in the order of formation
   std::uint64_t deployment_id = 0;  ///< whose requests its parts are of
@@ -33,6 +35,7 @@ struct execution {
   std::size_t program = 0;          ///< which of the model's programs
   /// The program's compiled size along the scattered dimension.
   std::int64_t batch = 0;
+  std::int64_t forwards = 1;
   std::int64_t input_bytes = 0;  ///< of its rows
   std::int64_t queued_rows = 0;  ///< of its deployment, that still waited when it was formed
   /// Never empty; in the order of their offsets, and without gaps: padding comes after the last.
@@ -40,9 +43,10 @@ struct execution {
   clock::time_point enqueued;  ///< when its oldest row was accepted
   clock::time_point formed;    ///< when it was bound to a core
 
-  /// The rows that are somebody's; batch - rows() are padding.
+  /// The rows that it was made for, and those that are somebody's; the rest is padding.
+  std::int64_t all_rows() const { return batch * forwards; }
   std::int64_t rows() const;
-  std::int64_t padding_rows() const { return batch - rows(); }
+  std::int64_t padding_rows() const { return all_rows() - rows(); }
 };
 
 using execution_ptr = std::shared_ptr<execution>;
@@ -50,26 +54,43 @@ using execution_ptr = std::shared_ptr<execution>;
 /// What a lane says of an execution when it has ended.
 struct execution_report {
   execution_ptr work;  ///< what `lane::start` was given
-  failure error;     ///< `forward_failed`, or ok
+  failure error;     ///< `forward_failed`, `gather_mismatch` among its forwards, or ok
   bool ran = false;  ///< false: all its parts had been taken back before it began
   clock::time_point started, computed, ended;  ///< began; forward returned; rows were gathered
+  std::int64_t forwards = 1;  ///< how often the program ran: less than it should have where it failed
 
   double compute_seconds() const { return std::chrono::duration<double>(computed - started).count(); }
+  double seconds_a_forward() const { return compute_seconds() / static_cast<double>(forwards); }
 };
 
-/// Buffers of the compiled shapes for rows that must be put together or padded; one object a replica, reused.
+/// Buffers of the compiled shapes for rows that must be put together or padded, and for what several forwards return;
+/// one object a replica, reused.
 class staging {
  public:
-  /// The leaves that forward gets: a view of the request's tensors where the execution is whole rows of one request
-  /// and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as the rows
-  /// themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
+  /// The leaves that the first forward of the execution gets: a view of the request's tensors where they are whole rows of one
+  /// request and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as the
+  /// rows themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
   std::vector<c10::IValue> assemble(const execution& work);
+  /// Makes them those of one of the forwards after the first.
+  static void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
+  /// Puts what a forward returned below what those before it did. The first of an execution begins anew.
+  /// Errors: `gather_mismatch`.
+  expected<void> stack(const execution& work, std::int64_t forward, const c10::IValue& outputs);
+  /// What was stacked, which stays valid until the next.
+  c10::IValue stacked() const;
+  /// Lets go of what the forwards of an execution returned; the buffers stay.
+  void forget_outputs();
 
  private:
+  using key = std::pair<std::size_t, std::size_t>;  // a program and one of its tensors
+
   /// The buffer of a program's tensor input.
   at::Tensor& buffer_of(const execution& work, std::size_t tensor_index);
 
-  std::map<std::pair<std::size_t, std::size_t>, at::Tensor> buffers_;
+  std::map<key, at::Tensor> buffers_;
+  std::map<key, at::Tensor> outputs_;
+  c10::IValue structure_;            // what the first of the forwards returned
+  std::vector<c10::IValue> leaves_;  // tensors of all forwards' rows, and its other leaves
 };
 
 /// Runs an execution on a replica and commits its rows. What the model throws ends in the report. The calling thread is

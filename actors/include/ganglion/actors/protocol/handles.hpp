@@ -43,7 +43,7 @@ struct replace_model;
 /// The face of one deployment, and of those that take its place: what its clients talk to.
 using coordinator_actor =
     caf::typed_actor<caf::replies_to<infer_request>::with<infer_response>, caf::reacts_to<cancel>,
-                     caf::reacts_to<submission>, caf::reacts_to<withdraw>, caf::reacts_to<configure>,
+                     caf::reacts_to<submission>, caf::reacts_to<configure>,
                      caf::replies_to<replace_model>::with<deployed>, caf::replies_to<serve>::with<served>,
                      caf::reacts_to<answered>>::extend_with<status_role>::extend_with<drain_role>;
 
@@ -116,7 +116,7 @@ struct drain_ended {
 using supervisor_actor =
     caf::typed_actor<caf::replies_to<deploy>::with<deployed>, caf::replies_to<replace_model>::with<deployed>,
                      caf::reacts_to<model_loaded>, caf::reacts_to<served>, caf::reacts_to<deployment_removed>,
-                     caf::reacts_to<restart_core>, caf::reacts_to<drain_ended>,
+                     caf::reacts_to<restart_core>, caf::reacts_to<drain_ended>, caf::reacts_to<withdraw>,
                      caf::reacts_to<status_for>>::extend_with<status_role>::extend_with<drain_role>;
 
 /// The strong handle behind a weak one; null where the actor is gone.

@@ -77,8 +77,9 @@ struct enqueue {
   request_ptr value;
 };
 
-/// Ends a request with a failure: the rows that no lane is committing are dropped. Also to the coordinator, which
-/// passes it on behind the request itself.
+/// Ends a request with a failure: the rows that no lane is committing are dropped. Also to the supervisor, which passes
+/// it on: it is there also when the coordinator that the request came through has gone. It may overtake the request,
+/// which must be marked as cancelled before.
 struct withdraw {
   std::uint64_t request_id = 0;
   failure reason;

@@ -82,8 +82,8 @@ struct infer_request {
   std::uint8_t priority = 1;
   /// Comes back with the answer.
   std::string trace_id;
-  /// The time left for it, never a clock's reading; 0: no limit. When it has passed, or where it cannot be met, the
-  /// answer is `deadline_exceeded`.
+  /// The time left for it, never a clock's reading; 0: no limit, negative: it has passed. When it has passed, or where
+  /// it cannot be met, the answer is `deadline_exceeded`.
   std::int64_t remaining_ms = 0;
 };
 
