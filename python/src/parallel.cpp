@@ -12,21 +12,24 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <new>
 
 namespace py = pybind11;
 
 namespace ganglion::python {
 
-parallel::parallel(compiled_model model, const py::dict& options) {
-  auto wanted = parallel_options_from(options);
+parallel::parallel(compiled_model model, const py::dict& options)
+    : options_(parallel_options_from(options)), inner_(begin_loading(std::move(model), options_)) {}
+
+std::shared_ptr<data_parallel> parallel::begin_loading(compiled_model model, data_parallel_options options) {
   auto& on = host();
   const without_gil others_run;
-  inner_ = std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(wanted)));
+  return std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(options)));
 }
 
-void parallel::wait_until_ready() const {
-  const auto ready = held()->ready();
+void parallel::wait_until_ready(const data_parallel& loading) {
+  const auto ready = loading.ready();
   wait(ready, [] {});
   ready.get();
 }
@@ -75,21 +78,63 @@ request_handle parallel::submit(const py::tuple& arguments, py::object future, c
   return request;
 }
 
-void parallel::disable_dynamic_batching() { held()->disable_dynamic_batching(); }
+void parallel::disable_dynamic_batching() {
+  held()->disable_dynamic_batching();
+  options_.dynamic_batching = false;
+}
 
-void parallel::num_workers(std::int64_t n) { held()->num_workers(checked_workers(n)); }
+void parallel::num_workers(std::int64_t n) {
+  const auto cap = checked_workers(n);
+  held()->num_workers(cap);
+  options_.num_workers = cap;
+}
 
-void parallel::split_size(std::int64_t rows) { held()->split_size(rows); }
+void parallel::split_size(std::optional<std::int64_t> rows) {
+  if (rows)
+    held()->split_size(*rows);
+  else if (held()->split_size())
+    unset_split_size();
+}
+
+void parallel::unset_split_size() {
+  auto wanted = options_;
+  wanted.split_size.reset();
+  std::shared_ptr<data_parallel> old, made;
+  std::uint64_t served = 0;
+  do {  // until no replacement comes in between
+    old = held();
+    served = old->id();
+    made = begin_loading(old->model(), wanted);
+    wait_until_ready(*made);
+  } while (inner_ != nullptr && (inner_ != old || old->id() != served));
+  held();
+  if (!options_.dynamic_batching) made->disable_dynamic_batching();
+  if (options_.num_workers) made->num_workers(*options_.num_workers);
+  earlier_warnings_ = warnings();
+  inner_ = std::move(made);
+  const without_gil others_run;
+  old.reset();
+}
+
+std::vector<std::string> parallel::warnings() const {
+  auto all = earlier_warnings_;
+  for (auto& sentence : held()->warnings())
+    if (std::find(all.begin(), all.end(), sentence) == all.end()) all.push_back(std::move(sentence));
+  return all;
+}
 
 void parallel::replace(compiled_model model) {
-  const auto target = held();
-  std::shared_future<void> done;
-  {
-    const without_gil others_run;
-    done = target->begin_replacing(std::move(model));
-  }
-  wait(done, [] {});
-  done.get();
+  std::shared_ptr<data_parallel> target;
+  do {  // once more where another one took over meanwhile
+    target = held();
+    std::shared_future<void> done;
+    {
+      const without_gil others_run;
+      done = target->begin_replacing(model);
+    }
+    wait(done, [] {});
+    done.get();
+  } while (inner_ != nullptr && inner_ != target);
   say_what_was_logged();
 }
 
@@ -102,8 +147,9 @@ void parallel::close() {
 
 void bind_parallel(py::module_& m) {
   using size_getter = std::size_t (parallel::*)() const;
-  using rows_getter = std::optional<std::int64_t> (parallel::*)() const;
   using setter = void (parallel::*)(std::int64_t);
+  using rows_getter = std::optional<std::int64_t> (parallel::*)() const;
+  using rows_setter = void (parallel::*)(std::optional<std::int64_t>);
   py::class_<request_handle>(m, "Request").def("cancel", &request_handle::cancel);
   py::class_<parallel>(m, "Parallel")
       .def(py::init([](compiled_model model, const py::dict& options) {
@@ -126,7 +172,7 @@ void bind_parallel(py::module_& m) {
       .def_property("num_workers", static_cast<size_getter>(&parallel::num_workers),
                     static_cast<setter>(&parallel::num_workers))
       .def_property("split_size", static_cast<rows_getter>(&parallel::split_size),
-                    static_cast<setter>(&parallel::split_size))
+                    static_cast<rows_setter>(&parallel::split_size))
       .def_property_readonly("warnings", &parallel::warnings)
       .def_property_readonly("cores", &parallel::cores)
       .def_property_readonly("closed", &parallel::closed)

@@ -266,12 +266,12 @@ class DataParallel(torch.nn.Module):
 
     @property
     def split_size(self):
-        """Rows of a chunk, at least 1. None while unset: the compiled batch."""
+        """Rows of a chunk, at least 1. None, to which it can be set again: the compiled batch."""
         return self._parallel.split_size
 
     @split_size.setter
     def split_size(self, rows):
-        self._parallel.split_size = integer("split_size", rows)
+        self._parallel.split_size = None if rows is None else integer("split_size", rows)
         _engine.say_what_was_logged()
 
     # --- what it is -----------------------------------------------------------------------------------------

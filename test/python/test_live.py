@@ -137,6 +137,60 @@ def test_rows_of_calls_that_wait_go_together_after_a_delay(rows_traced, rows_mod
         assert status_at_rest().cores[0].executions == before + 1
 
 
+def test_without_split_size_rows_of_several_calls_go_together_again(rows_traced, rows_model):
+    """What was set meanwhile stays, and what was warned of."""
+    options = {"device_ids": [0], "max_queue_delay": 60, "split_size": 1}
+    with torch.neuron.DataParallel(rows_traced, **options) as parallel:
+        parallel(torch.rand(4, 4))
+        parallel.num_workers = 3
+        assert work_of(lambda: four_calls(parallel, rows_model)) == 4
+        parallel.split_size = None
+        assert (parallel.split_size, parallel.num_workers, parallel.dynamic_batching) == (None, 3, True)
+        assert work_of(lambda: four_calls(parallel, rows_model)) == 1
+        parallel.split_size = 1
+        parallel.replace(parallel.module)
+        assert work_of(lambda: four_calls(parallel, rows_model)) == 4
+        parallel.split_size = None
+        assert work_of(lambda: four_calls(parallel, rows_model)) == 1
+    with torch.neuron.DataParallel(rows_traced, split_size=2) as parallel:
+        quiet(parallel, torch.rand(1, 4))
+        said = parallel.warnings
+        parallel.disable_dynamic_batching()
+        parallel.split_size = None
+        assert said and parallel.warnings[: len(said)] == said and not parallel.dynamic_batching
+
+
+def work_of(call):
+    before = status_at_rest().cores[0].executions
+    call()
+    return status_at_rest().cores[0].executions - before
+
+
+def four_calls(parallel, model):
+    xs = [torch.rand(1, 4) for _ in range(4)]
+    futures = [parallel.submit(x) for x in xs]
+    for x, future in zip(xs, futures):
+        same(future.result(30), alone(model, x))
+
+
+def test_a_split_size_that_is_unset_while_models_are_replaced_loses_none():
+    models = [trace(Scaled(factor), torch.rand(4, 3)) for factor in (1, 2)]
+    with torch.neuron.DataParallel(models[0]) as parallel:
+
+        def unset():
+            for _ in range(20):
+                parallel.split_size = 3
+                parallel.split_size = None
+
+        thread = threading.Thread(target=unset)
+        thread.start()
+        for i in range(30):
+            parallel.replace(models[i % 2])
+            same(parallel(torch.ones(7, 3)), torch.full((7, 3), float(i % 2 + 1)))
+        thread.join()
+        assert parallel.split_size is None
+
+
 def test_deterministic_answers_have_the_same_bits_whatever_the_size():
     model = Rows(features=64, outputs=64).eval()
     traced = torch_neuron.trace(
