@@ -66,17 +66,27 @@ def quiet(function, *args, **kwargs):
     return result, [str(w.message) for w in caught if issubclass(w.category, torch_neuron.NeuronWarning)]
 
 
-def run_python(code, *arguments, timeout=120, cores="4", **environment):
-    """Runs a program of its own process; its exit status and output."""
+def start_python(code, *arguments, cores="4", **environment):
+    """Starts a program of its own process, as text with pipes."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("NEURON_RT_", "GANGLION_"))}
     if cores:
         env["GANGLION_HOST_CORES"] = cores
     env.update(environment)
     prelude = "import sys, os, threading, time, signal, warnings\nwarnings.simplefilter('ignore')\n" \
         "import torch, torch_neuron\n"
-    done = subprocess.run([sys.executable, "-c", prelude + code, *arguments], env=env, timeout=timeout,
-                          capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", prelude + code, *arguments], env=env, text=True, **pipes)
+
+
+def run_python(code, *arguments, timeout=120, **environment):
+    """Runs such a program; its exit status and output."""
+    with start_python(code, *arguments, **environment) as process:
+        try:
+            said, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, said, errors
 
 
 @pytest.fixture(scope="session")

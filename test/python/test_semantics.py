@@ -1,13 +1,16 @@
 """The clauses S1 to S26 of docs/semantics.md, from Python."""
 
+import contextlib
 import gc
 import json
+import threading
 import time
 
 import pytest
+import spy
 import torch
 import torch_neuron
-from conftest import Conv, Rows, alone, quiet, run_python, trace
+from conftest import Conv, Rows, alone, quiet, run_python, start_python, status_at_rest, trace
 
 CORES_OF = """
 try:
@@ -56,20 +59,36 @@ def test_s4_s5_indices_are_of_the_process_and_16_cores_are_four_chips():
     assert run_python(code, cores="16")[1].split("\n")[0] == "[(0, 0), (3, 2)] 16"
 
 
-def test_s6_two_processes_see_their_own_cores_from_0(tmp_path):
-    code = """
+SEES = """
 m = torch_neuron.trace(torch.nn.Linear(2, 2).eval(), torch.rand(1, 2), tune=False)
 cs = torch_neuron.status().cores
 try:
     torch.neuron.DataParallel(m, device_ids=["nc:14"])
 except ValueError as e:
-    print(e.code)
-print([(c.chip, c.core) for c in (cs[0], cs[-1])])
+    print(e.code, "nc:14" in str(e), str(len(cs)) in str(e))
+print([(c.chip, c.core) for c in (cs[0], cs[-1])], end=" ")
+last = torch.neuron.DataParallel(m, device_ids=[f"nc:{len(cs) - 1}"])
+print(last(torch.rand(5, 2)).shape[0], flush=True)
+input()
+print("still", last(torch.rand(6, 2)).shape[0])
 """
-    first = run_python(code, cores="16", NEURON_RT_VISIBLE_CORES="0-6")[1]
-    second = run_python(code + "print((cs[7].chip, cs[7].core))", cores="16", NEURON_RT_VISIBLE_CORES="7-15")[1]
-    assert first.split("\n")[:2] == ["invalid_device_id", "[(0, 0), (1, 2)]"]
-    assert second.split("\n")[:3] == ["invalid_device_id", "[(1, 3), (3, 3)]", "(3, 2)"]
+
+
+def test_s6_two_processes_at_once_see_their_own_cores_from_0():
+    of_second = SEES + "print((cs[7].chip, cs[7].core))"
+    with start_python(SEES, cores="16", NEURON_RT_VISIBLE_CORES="0-6") as first, \
+            start_python(of_second, cores="16", NEURON_RT_VISIBLE_CORES="7-15") as second:
+        seen = [[process.stdout.readline() for _ in range(2)] for process in (first, second)]
+        # Both are there now, and hold their cores: a third has none of them.
+        said = run_python(CORES_OF, cores="16", NEURON_RT_VISIBLE_CORES="6")[1]
+        assert said.startswith("core_unavailable") and str(first.pid) in said
+        said = run_python(CORES_OF, cores="16", NEURON_RT_VISIBLE_CORES="7")[1]
+        assert said.startswith("core_unavailable") and str(second.pid) in said
+        rest = [process.communicate("\n", timeout=60)[0] for process in (first, second)]
+    assert seen == [["invalid_device_id True True\n", "[(0, 0), (1, 2)] 5\n"],
+                    ["invalid_device_id True True\n", "[(1, 3), (3, 3)] 5\n"]]
+    assert rest == ["still 6\n", "still 6\n(3, 2)\n"]
+    assert first.returncode == second.returncode == 0
 
 
 def test_s7_visible_cores_are_read_and_bad_text_is_refused():
@@ -196,26 +215,97 @@ def test_s18_trace_works_on_a_copy_in_eval_mode():
     same(torch.neuron.DataParallel(traced)(x), wanted)
 
 
-def test_s19_num_workers_reads_twice_the_cores_and_can_be_set(rows_parallel, rows_model, error_of):
-    assert rows_parallel.num_workers == 8
-    rows_parallel.num_workers = 1
-    assert rows_parallel.num_workers == 1
-    x = torch.rand(33, 4)
-    same(rows_parallel(x), alone(rows_model, x))
-    for bad in (0, -1):
-        assert error_of(ValueError, setattr, rows_parallel, "num_workers", bad).code == "invalid_argument"
-    error_of(TypeError, setattr, rows_parallel, "num_workers", 1.5)
-    assert rows_parallel.num_workers == 1
+@contextlib.contextmanager
+def at_once(counted):
+    """Meanwhile each execution takes 20 ms, and the list has how many ran at that moment."""
+    running, lock = [0], threading.Lock()
+
+    def execution(chunk):
+        with lock:
+            running[0] += 1
+            counted.append(running[0])
+        time.sleep(0.02)
+        with lock:
+            running[0] -= 1
+
+    with spy.told_to(execution):
+        yield
 
 
-def test_s20_split_size_is_the_rows_of_a_chunk(rows_parallel, rows_model, error_of):
-    assert rows_parallel.split_size is None
-    rows_parallel.split_size = 3
-    assert rows_parallel.split_size == 3
+def test_s19_num_workers_reads_twice_the_cores_and_caps_executions(error_of):
+    x = torch.rand(64, 4)
+    traced = trace(spy.Spied(), torch.rand(4, 4))
+    with torch.neuron.DataParallel(traced) as parallel:
+        assert parallel.num_workers == 8
+        most = {}
+        for cap in (None, 1, 2):
+            if cap is not None:
+                parallel.num_workers = cap
+                assert parallel.num_workers == cap
+            counted = []
+            with at_once(counted):
+                same(parallel(x), x)
+            assert len(counted) == 16
+            most[cap] = max(counted)
+        assert most[1] == 1 and most[2] == 2 and 3 <= most[None] <= 4
+        for bad in (0, -1):
+            assert error_of(ValueError, setattr, parallel, "num_workers", bad).code == "invalid_argument"
+        error_of(TypeError, setattr, parallel, "num_workers", 1.5)
+        assert parallel.num_workers == 2
+    counted = []
+    with torch.neuron.DataParallel(traced, num_workers=1) as parallel, at_once(counted):
+        assert parallel.num_workers == 1
+        same(parallel(x), x)
+    assert max(counted) == 1
+
+
+def work_of(call):
+    """What a call was for the cores: executions, rows of padding, and the rows of each core that had some."""
+
+    def now():
+        return [(core.executions, core.padding_rows, core.rows) for core in status_at_rest().cores]
+
+    before = now()
+    call()
+    work = [[b - a for a, b in zip(*pair)] for pair in zip(before, now())]
+    return sum(core[0] for core in work), sum(core[1] for core in work), sorted(core[2] for core in work if core[2])
+
+
+def test_s20_split_size_is_the_rows_of_a_chunk(rows_traced, rows_model, error_of):
+    """22 rows on a model for 4. A chunk runs on one core, whose executions are its rows by 4, the last one padded."""
     x = torch.rand(22, 4)
-    same(rows_parallel(x), alone(rows_model, x))
-    for bad in (0, -1):
-        assert error_of(ValueError, setattr, rows_parallel, "split_size", bad).code == "invalid_argument"
+    with torch.neuron.DataParallel(rows_traced) as parallel:
+        assert parallel.split_size is None
+        call = lambda: same(parallel(x), alone(rows_model, x))
+        assert work_of(call)[:2] == (6, 2)
+        for size, executions in ((1, 22), (3, 8), (4, 6), (6, 7), (9, 7), (22, 6), (100, 6)):
+            parallel.split_size = size
+            assert parallel.split_size == size
+            ran, padding, cores = work_of(call)
+            assert (ran, padding, sum(cores)) == (executions, 4 * executions - 22, 22)
+            if size >= 22:
+                assert cores == [22]
+            elif size == 9:  # 9, 9 and 4
+                assert set(cores) <= {4, 9, 13, 18, 22}
+        for bad in (0, -1):
+            assert error_of(ValueError, setattr, parallel, "split_size", bad).code == "invalid_argument"
+        error_of(TypeError, setattr, parallel, "split_size", 1.5)
+        assert parallel.split_size == 100
+        parallel.num_workers = 3
+        parallel.split_size = None
+        assert parallel.split_size is None and parallel.num_workers == 3
+        assert work_of(call)[:2] == (6, 2)
+        parallel.split_size = None
+    with torch.neuron.DataParallel(rows_traced, split_size=3) as parallel:
+        assert parallel.split_size == 3 and work_of(call)[:2] == (8, 10)
+
+
+def test_s20_without_dynamic_batching_split_size_has_no_meaning_and_is_said_so_once(rows_traced):
+    with torch.neuron.DataParallel(rows_traced, split_size=1, set_dynamic_batching=False) as parallel:
+        said = []
+        assert work_of(lambda: said.extend(quiet(parallel, torch.rand(16, 4))[1]))[:2] == (4, 0)
+        assert len(said) == 1 and "split_size = 1" in said[0]
+        assert quiet(parallel, torch.rand(16, 4))[1] == []
 
 
 class Two(torch.nn.Module):
@@ -279,7 +369,7 @@ class Lookup(torch.nn.Module):
 
 
 def test_s24_a_chunk_that_fails_fails_its_request_once(error_of):
-    parallel = torch.neuron.DataParallel(trace(Lookup(), torch.zeros(2, 4, dtype=torch.long)))
+    parallel = torch.neuron.DataParallel(trace(Lookup(), torch.arange(8).view(2, 4)))
     x = torch.zeros(9, 4, dtype=torch.long)
     x[5] = 99
     e = error_of(RuntimeError, parallel, x)
