@@ -68,6 +68,9 @@ def main():
     parser.add_argument("--weights", type=pathlib.Path, metavar="FILE")
     parser.add_argument("example", type=pathlib.Path, metavar="EXAMPLE.py")
     arguments = parser.parse_args()
+    for file in filter(None, (arguments.weights, arguments.example)):
+        if not file.is_file():
+            sys.exit(f"{file}: there is no such file")
     models.resnet50 = make_resnet50(arguments.weights)
     problem = check(runpy.run_path(str(arguments.example), run_name="__main__"))
     if problem:
