@@ -1,5 +1,5 @@
 # cmake -DKIND=installed|subdirectory -DBUILD=<build tree> -DSOURCE=<this folder> -P consume.cmake
-# Configures, builds and runs a project that uses Ganglion. Its build tree is kept, so that a second run takes seconds.
+# Configures, builds and runs projects that use Ganglion. Their build trees are kept, so that a second run takes seconds.
 function(run)
   list(JOIN ARGN " " text)
   message(STATUS "${text}")
@@ -9,13 +9,23 @@ function(run)
   endif()
 endfunction()
 
-set(tree ${BUILD}/consumer/${KIND})
+# consume(<folder of a project> [program]...)
+function(consume folder)
+  set(tree ${BUILD}/consumer/${folder})
+  run(${CMAKE_COMMAND} -S ${SOURCE}/${folder} -B ${tree} -G Ninja -C ${BUILD}/consumer/settings.cmake ${where})
+  run(${CMAKE_COMMAND} --build ${tree})
+  foreach(program IN LISTS ARGN)
+    run(${tree}/${program})
+  endforeach()
+endfunction()
+
 if(KIND STREQUAL installed)
   set(prefix ${BUILD}/consumer/prefix)
   file(REMOVE_RECURSE ${prefix})  # nothing of an earlier installation may help
   run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
   set(where -DCMAKE_PREFIX_PATH=${prefix})
+  consume(installed consumer)
+  consume(installed_by_messages consumer_by_messages)
+else()
+  consume(subdirectory consumer consumer_by_messages)
 endif()
-run(${CMAKE_COMMAND} -S ${SOURCE}/${KIND} -B ${tree} -G Ninja -C ${BUILD}/consumer/settings.cmake ${where})
-run(${CMAKE_COMMAND} --build ${tree})
-run(${tree}/consumer)
