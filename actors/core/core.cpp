@@ -184,7 +184,7 @@ void on_finished(core_pointer self, const lane_finished& m) {
   for (const auto& report : *m.reports) {
     if (report.ran) {
       s.status.executions += static_cast<std::uint64_t>(report.forwards);
-      s.status.rows += static_cast<std::uint64_t>(report.work->rows());
+      s.status.rows += static_cast<std::uint64_t>(report.rows());
       s.status.padding_rows += static_cast<std::uint64_t>(report.work->padding_rows());
       s.status.busy_ns += std::chrono::nanoseconds(report.ended - report.started).count();
     }

@@ -34,12 +34,8 @@ at::Tensor view_of(const at::Tensor& leaf, std::int64_t axis, row_range range) {
   return leaf.narrow(axis, range.first, range.rows);
 }
 
-/// Copies rows into a buffer, and fills up what they lack in the other dimensions.
+/// Copies rows into a buffer and fills up what they lack in the other dimensions.
 void copy_padded(at::Tensor to, const at::Tensor& from, double pad_value) {
-  if (to.sizes() == from.sizes()) {
-    to.copy_(from);
-    return;
-  }
   to.fill_(pad_value);
   for (std::int64_t d = 1; d < from.dim(); ++d) to = to.narrow(d, 0, from.size(d));
   to.copy_(from);
@@ -48,9 +44,14 @@ void copy_padded(at::Tensor to, const at::Tensor& from, double pad_value) {
 /// Copies the rows of all parts into a buffer and fills the rest with the last row. Parts of several requests, and
 /// padding, exist only along dimension 0.
 void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_index, double pad_value) {
-  for (const auto& p : work.parts)
-    copy_padded(buffer.narrow(0, p.offset, p.where->rows()),
-                view_of(p.owner->leaves()[leaf_index].toTensor(), 0, rows_of(*p.where)), pad_value);
+  for (const auto& p : work.parts) {
+    const auto& leaf = p.owner->leaves()[leaf_index].toTensor();
+    const auto range = rows_of(*p.where);
+    if (leaf.sizes().slice(1) == buffer.sizes().slice(1))
+      copy_rows(buffer, p.offset, leaf, range.first, range.rows);
+    else
+      copy_padded(buffer.narrow(0, p.offset, range.rows), view_of(leaf, 0, range), pad_value);
+  }
   auto rows = work.rows();
   if (rows < work.batch)
     buffer.narrow(0, rows, work.batch - rows)
@@ -173,12 +174,19 @@ void staging::forget_outputs() {
 
 namespace {
 
-/// Runs the program as often as the execution says, and counts those that returned.
-expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& buffers, std::int64_t& forward) {
-  if (work.forwards == 1) return on.run(buffers.assemble(work), work.program);
+/// Runs the program as often as the execution says, but no further than until it is taken back, when its outputs are
+/// for nobody. `begun` counts.
+expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& buffers, std::int64_t& begun) {
   auto leaves = buffers.assemble(work);
-  for (; forward < work.forwards; ++forward) {
-    if (forward > 0) staging::advance(leaves, work, forward);
+  begun = 1;
+  if (work.forwards == 1) return on.run(leaves, work.program);
+  const auto& [owner, where, attempt, offset, losses] = work.parts.front();
+  for (std::int64_t forward = 0; forward < work.forwards; ++forward) {
+    if (forward > 0) {
+      if (!where->is_running(attempt)) break;
+      staging::advance(leaves, work, forward);
+      ++begun;
+    }
     auto outputs = on.run(leaves, work.program);
     if (auto stacked = buffers.stack(work, forward, outputs); !stacked) return stacked.error();
   }
@@ -196,27 +204,27 @@ execution_report run_execution(execution_ptr work, replica& on, staging& buffers
     report.computed = report.ended = report.started;
     return report;
   }
-  std::int64_t forward = 0;  // the one that runs
+  std::int64_t begun = 1;
   try {
     at::NoGradGuard no_grad;
-    auto outputs = run_forwards(*work, on, buffers, forward);
+    auto outputs = run_forwards(*work, on, buffers, begun);
     report.computed = clock::now();
     if (outputs) {
       for (const auto& p : work->parts)
         p.owner->answer().commit(*p.where, p.attempt, *outputs, p.offset, work->all_rows(), core,
                                  {report.started, report.computed, work->rows(), work->forwards});
     } else {
-      report.error = on_rows(outputs.error(), rows_of(*work, forward), core);
+      report.error = on_rows(outputs.error(), rows_of(*work, begun - 1), core);
     }
   } catch (const std::exception& e) {
     report.computed = clock::now();
-    report.error = forward_failure(*work, forward, brief_message(e), core);
+    report.error = forward_failure(*work, begun - 1, brief_message(e), core);
   } catch (...) {
     report.computed = clock::now();
     report.error =
-        forward_failure(*work, forward, "it threw something that is no exception type of the standard", core);
+        forward_failure(*work, begun - 1, "it threw something that is no exception type of the standard", core);
   }
-  report.forwards = std::min(forward + 1, work->forwards);
+  report.forwards = begun;
   buffers.forget_outputs();
   report.ended = clock::now();
   return report;

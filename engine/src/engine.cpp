@@ -90,7 +90,7 @@ void require_threads(std::size_t lanes) {
 
 execution_record record_of(const execution_report& report, std::size_t core) {
   const auto& work = *report.work;
-  execution_record result{core, work.deployment_id, work.id, work.rows(), work.padding_rows(), report.forwards,
+  execution_record result{core, work.deployment_id, work.id, report.rows(), work.padding_rows(), report.forwards,
                           report.error.code != errc::ok, work.queued_rows, {}, work.enqueued, work.formed,
                           report.started, report.computed, report.ended};
   result.parts.reserve(work.parts.size());

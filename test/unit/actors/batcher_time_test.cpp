@@ -279,9 +279,7 @@ TEST_CASE("batcher: rows of a lower class fill what would be padding") {
 
 TEST_CASE("batcher: of several programs the one runs that is cheapest by what was measured") {
   for (double of_two : {1e-3, 20e-3}) {
-    auto d = *deployment_of_buckets({{2, 8}}, 5, {0});
-    d.programs.buckets[0].programs = {0, 1};
-    fixture f{std::make_shared<const deployment>(std::move(d)), {of_two, 10e-3}, {{1, 0, 1}, {}}};
+    fixture f{deployment_of(plus_one_for({{2, 2}, {8, 2}}), 5, {0}), {of_two, 10e-3}, {{1, 0, 1}, {}}};
     auto r = f.enqueue_rows(2);
     auto work = f.started();
     EXPECT(work->batch == (of_two < 10e-3 ? 2 : 8));
@@ -291,7 +289,7 @@ TEST_CASE("batcher: of several programs the one runs that is cheapest by what wa
 }
 
 TEST_CASE("batcher: the buckets of a deployment have queues of their own, and take turns") {
-  fixture f{deployment_of_buckets({{4}, {4}}, 5, {0}), {}, {{1, 0, 1}, {}}};
+  fixture f{deployment_of_buckets({{4}, {4}}, 5, {0}), {1e-3}, {{1, 0, 1}, {}}};
   f.keep_busy();
   auto enqueue_in = [&](std::size_t bucket) {
     auto r = make_request(f.target, 4, f.gate, 0, {}, bucket);
@@ -300,8 +298,8 @@ TEST_CASE("batcher: the buckets of a deployment have queues of their own, and ta
     return r;
   };
   auto a = enqueue_in(0), b = enqueue_in(0), other = enqueue_in(1);
-  EXPECT(f.next_owner() == other.id);  // the first had a turn
-  EXPECT(f.next_owner() == a.id);
+  EXPECT(f.next_owner() == a.id);  // the other came when the first had had one
+  EXPECT(f.next_owner() == other.id);
   EXPECT(f.next_owner() == b.id);
   f.end();
   expect_code(other, errc::ok);

@@ -2,11 +2,14 @@
 
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
+#include <support/forward_gate.hpp>
 #include <support/requests.hpp>
 
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/ATen.h>
+
+#include <thread>
 
 using namespace ganglion;
 using namespace ganglion::test;
@@ -299,6 +302,24 @@ TEST_CASE("batches that return different things are a mismatch of the one that d
     EXPECT(report.error.core == 3);
     EXPECT(f.r.got->all.empty());
   }
+}
+
+TEST_CASE("batches that are taken back while one of them runs stop there, and nothing of them is committed") {
+  together_fixture f{gated_plus_one()};
+  forward_gate gate;
+  std::thread lane{[&] {
+    auto report = f.run();
+    EXPECT(report.ran);
+    EXPECT(report.forwards == 1);
+    EXPECT(report.rows() == 4);
+  }};
+  REQUIRE(gate.wait_for(1));
+  f.r.value->answer().fail({errc::cancelled, "x"});
+  f.r.value->answer().drop(*f.work->parts[0].where);
+  gate.open();
+  lane.join();
+  REQUIRE(f.r.got->once());
+  EXPECT(f.r.got->only().error.code == errc::cancelled);
 }
 
 // -- nobody waits -----------------------------------------------------------------------------------------------------

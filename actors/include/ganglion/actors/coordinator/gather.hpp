@@ -32,6 +32,10 @@ class slot {
   std::uint32_t attempt() const { return attempt_of(word_.load(std::memory_order_acquire)); }
   /// Whether a lane is in the middle of its attempt.
   bool is_running() const { return current() == phase::running; }
+  /// Whether a lane is in the middle of that attempt, which was not revoked.
+  bool is_running(std::uint32_t attempt) const {
+    return word_.load(std::memory_order_acquire) == word(attempt, phase::running);
+  }
   /// Whether its rows are in the answer.
   bool done() const { return current() == phase::done; }
   /// Whether its rows are in the answer or on their way into it.

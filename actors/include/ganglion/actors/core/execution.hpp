@@ -57,8 +57,10 @@ struct execution_report {
   failure error;     ///< `forward_failed`, `gather_mismatch` among its forwards, or ok
   bool ran = false;  ///< false: all its parts had been taken back before it began
   clock::time_point started, computed, ended;  ///< began; forward returned; rows were gathered
-  std::int64_t forwards = 1;  ///< how often the program ran: less than it should have where it failed
+  std::int64_t forwards = 1;  ///< how often the program ran: less than it should have where it failed or was taken back
 
+  /// Those that ran.
+  std::int64_t rows() const { return forwards < work->forwards ? forwards * work->batch : work->rows(); }
   double compute_seconds() const { return std::chrono::duration<double>(computed - started).count(); }
   double seconds_a_forward() const { return compute_seconds() / static_cast<double>(forwards); }
 };
