@@ -115,6 +115,15 @@ def forward(self, x):
 
 // -- S13, S14 --------------------------------------------------------------------------------------------------------
 
+TEST_CASE("S12: no rows are answered into the tensor that was given, and nothing is made in its place") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, plus_one(5)};
+  request_options options;
+  options.outputs = {at::empty({0, 3})};
+  EXPECT(parallel.submit({counted({0, 3})}, options).get().outputs.toTensor().is_same(options.outputs[0]));
+}
+
 TEST_CASE("S13: without dynamic batching the rows over the cores are the compiled size exactly, or nothing runs") {
   engine_ears ears;
   engine host{ears.options(4)};

@@ -100,6 +100,13 @@ TEST_CASE("coordinator: no rows are answered without the batcher") {
   f.expect_answered(1, 0);
 }
 
+TEST_CASE("coordinator: a request of no rows has a deadline as any other") {
+  fixture f;
+  f.client.send(f.subject, f.message(1, 0, -1));
+  EXPECT(f.client.expect<infer_response>().error.code == errc::deadline_exceeded);
+  f.batcher.expect_none();
+}
+
 TEST_CASE("coordinator: without dynamic batching no rows go to the batcher, which refuses them") {
   fixture f{false};
   auto r = f.accepted(f.message(1, 0));
