@@ -123,8 +123,8 @@ void staging::advance(std::vector<c10::IValue>& leaves, const execution& work, s
     if (!leaves[i].isTensor() || axes[tensor_index++] < 0) continue;
     const auto& all = owner.leaves()[i].toTensor();
     auto& rows = leaves[i].toTensor();
-    // The view is ours alone, unless the model kept it. It is cheaper to move than to make: all lanes count the views of
-    // one request in the same place.
+    // The view is ours alone, unless the model kept it. It is cheaper to move than to make: all lanes count the views
+    // of one request in the same place.
     if (all.is_contiguous() && rows.use_count() == 1)
       rows.unsafeGetTensorImpl()->set_storage_offset(all.storage_offset() + range.first * all.stride(0));
     else

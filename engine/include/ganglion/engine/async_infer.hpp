@@ -73,7 +73,8 @@ template <class Handler, class Result>
 struct completion {
   std::shared_ptr<asio_operation<Handler, Result>> op;
 
-  // Of a handler that always throws g++ 12 concludes (-fipa-modref) that this changes nothing, and lets `op` go once more.
+  // Of a handler that always throws g++ 12 concludes (-fipa-modref) that this changes nothing, and lets `op` go once
+  // more.
 #if defined(__GNUC__) && !defined(__clang__)
   [[gnu::noipa]]
 #endif

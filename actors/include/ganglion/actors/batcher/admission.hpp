@@ -14,8 +14,8 @@
 namespace ganglion {
 
 struct admission_limits {
-  /// The most rows, and bytes of input tensors, that may wait in an engine's queues. A request that is larger by itself is
-  /// admitted where nothing waits: dynamic batching takes any size.
+  /// The most rows, and bytes of input tensors, that may wait in an engine's queues. A request that is larger by itself
+  /// is admitted where nothing waits: dynamic batching takes any size.
   std::int64_t max_queued_rows = 65'536;
   std::int64_t max_queued_bytes = std::int64_t{1} << 30;
 };

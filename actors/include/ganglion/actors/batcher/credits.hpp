@@ -64,8 +64,8 @@ class running_mean {
     value_ = value_ < 0 || doubted ? sample : value_ + 0.2 * (sample - value_);
     measured_ = value_;
   }
-  /// Believes a little less in what was measured: who is not tried for its cost is tried again some day. What is measured
-  /// after many doubts is taken as it is.
+  /// Believes a little less in what was measured: who is not tried for its cost is tried again some day. What is
+  /// measured after many doubts is taken as it is.
   void doubt(double factor) {
     if (value_ > 0) value_ *= factor;
   }

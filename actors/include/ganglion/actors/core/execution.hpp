@@ -25,8 +25,8 @@ struct part {
   core_losses losses = {};
 };
 
-/// What goes to a core at once: at most one compiled batch of rows of one or several requests, padded if need be. Where a
-/// forward takes so little that handing it out would cost as much, several full batches of one request, which run one
+/// What goes to a core at once: at most one compiled batch of rows of one or several requests, padded if need be. Where
+/// a forward takes so little that handing it out would cost as much, several full batches of one request, which run one
 /// after the other.
 struct execution {
   std::uint64_t id = 0;             ///< counted by its batcher from 1, in the order of formation
@@ -69,9 +69,9 @@ struct execution_report {
 /// one object a replica, reused.
 class staging {
  public:
-  /// The leaves that the first forward of the execution gets: a view of the request's tensors where they are whole rows of one
-  /// request and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as the
-  /// rows themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
+  /// The leaves that the first forward of the execution gets: a view of the request's tensors where they are whole rows
+  /// of one request and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as
+  /// the rows themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
   std::vector<c10::IValue> assemble(const execution& work);
   /// Makes them those of one of the forwards after the first.
   static void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
