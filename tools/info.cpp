@@ -30,8 +30,8 @@ std::string deviations_text(const boost::json::object& measured) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-/// `2.2 ms (deviation 1e-07, ...)`, or why the program is not used. What is neither, as another writer's, is shown as it
-/// is.
+/// `2.2 ms (deviation 1e-07, ...)`, or why the program is not used. What is neither, as another writer's, is shown as
+/// it is.
 std::string measurement_text(const boost::json::value& measured) {
   const auto* object = measured.if_object();
   const auto* seconds = object ? object->if_contains("seconds") : nullptr;

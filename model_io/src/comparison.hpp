@@ -35,8 +35,8 @@ class references {
   /// Leaves that the module takes. Precondition: not empty.
   const std::vector<c10::IValue>& leaves() const { return all_.front().leaves; }
 
-  /// Runs every input on one executor, and again once it has settled, and compares every answer. Returns why the program
-  /// is not right, or nothing. `max_relative_l2` is the bound for bf16; fp32 is bound by rounding.
+  /// Runs every input on one executor, and again once it has settled, and compares every answer. Returns why the
+  /// program is not right, or nothing. `max_relative_l2` is the bound for bf16; fp32 is bound by rounding.
   std::string why_not(execution& run, auto_cast cast, double max_relative_l2, difference_report& report) const;
 
  private:

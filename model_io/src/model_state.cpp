@@ -13,10 +13,10 @@ namespace ganglion {
 
 namespace {
 
-/// The distinct storages among the programs' constants, since that is where freezing puts the weights; a packed (opaque)
-/// tensor counts with its elements, and what oneDNN packed for fused operators in all its layouts. A program that was
-/// not frozen has its weights in the module instead. Operators that keep packed copies inside of an object of theirs are
-/// not seen.
+/// The distinct storages among the programs' constants, since that is where freezing puts the weights; a packed
+/// (opaque) tensor counts with its elements, and what oneDNN packed for fused operators in all its layouts. A program
+/// that was not frozen has its weights in the module instead. Operators that keep packed copies inside of an object of
+/// theirs are not seen.
 std::size_t weight_bytes_of(const std::vector<compiled_program>& programs) {
   std::map<const void*, std::size_t> storages;
   const auto add = [&](const at::Tensor& tensor) {

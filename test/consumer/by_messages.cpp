@@ -1,4 +1,4 @@
-// What a CAF program outside of this one writes: a model, an engine in its own actor system, and one request by message.
+// What a CAF program outside of this one writes: a model, an engine in its own actor system, and a request by message.
 #include <ganglion/actors/supervisor/supervisor.hpp>
 #include <ganglion/model_io/model.hpp>
 
@@ -40,7 +40,8 @@ int main() try {
   caf::actor_system system(config);
   caf::scoped_actor self(system);
   const auto engine = ganglion::spawn_supervisor(system, ganglion::cpu_cores(2));
-  const auto model = ask<ganglion::deployed>(self, engine, ganglion::deploy{ganglion::trace(module, {at::rand({4, 3})})});
+  const auto compiled = ganglion::trace(module, {at::rand({4, 3})});
+  const auto model = ask<ganglion::deployed>(self, engine, ganglion::deploy{compiled});
 
   const auto input = at::rand({10, 3});
   ganglion::infer_request request;

@@ -1,5 +1,5 @@
 # cmake -DKIND=installed|subdirectory -DBUILD=<build tree> -DSOURCE=<this folder> -P consume.cmake
-# Configures, builds and runs projects that use Ganglion. Their build trees are kept, so that a second run takes seconds.
+# Configures, builds and runs projects that use Ganglion. Their build trees are kept: a second run takes seconds.
 function(run)
   list(JOIN ARGN " " text)
   message(STATUS "${text}")

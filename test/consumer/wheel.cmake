@@ -1,6 +1,7 @@
 # cmake -DBUILD=<build tree> -DSOURCE=<the project> -DTESTS=<this folder> -DPYTHON=<python> -P wheel.cmake
-# What docs/how-to/python.md says: a venv with the system's packages, `pip install .` in it, and Python finds torch_neuron
-# there and nowhere else. scikit-build-core comes from a package registry; where none has it, the test is skipped.
+# What docs/how-to/python.md says: a venv with the system's packages, `pip install .` in it, and Python finds
+# torch_neuron there and nowhere else. scikit-build-core comes from a package registry; where none has it, the test is
+# skipped.
 function(run)
   list(JOIN ARGN " " text)
   message(STATUS "${text}")
@@ -19,8 +20,8 @@ run(${PYTHON} -m venv --system-site-packages ${tree}/venv)
 execute_process(COMMAND ${python} -m pip download --quiet --dest ${tree}/download "scikit-build-core>=0.8"
   RESULT_VARIABLE status ERROR_VARIABLE said)
 if(NOT status EQUAL 0)
-  message(STATUS "SKIPPED: no package registry that pip reaches here has scikit-build-core, without which no wheel can be "
-    "built; nothing was tested. pip said:\n${said}")
+  message(STATUS "SKIPPED: no package registry that pip reaches here has scikit-build-core, without which no wheel can "
+    "be built; nothing was tested. pip said:\n${said}")
   return()
 endif()
 

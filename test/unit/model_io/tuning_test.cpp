@@ -33,7 +33,8 @@ torch::jit::Module with_weights(const std::vector<std::vector<std::int64_t>>& sh
 }
 
 /// Compiles with one program alone, runs it on rows that it has not seen, and compares with the module.
-void check(const torch::jit::Module& module, const std::vector<std::int64_t>& shape, const std::string& name = "onednn") {
+void check(const torch::jit::Module& module, const std::vector<std::int64_t>& shape,
+           const std::string& name = "onednn") {
   const auto model = trace(module, {at::randn(shape)}, only(name));
   DOCTEST_INFO(model.measurements());
   REQUIRE(model.recipe() == name);
@@ -125,7 +126,8 @@ TEST_CASE("a program with channels last is right") {
 TEST_CASE("programs of several shapes share packed weights") {
   auto options = only("onednn");
   options.more_examples = {{at::randn({4, 16})}, {at::randn({8, 16})}};
-  const auto module = with_weights({{64, 16}, {64}}, "def forward(self, x):\n  return torch.linear(x, self.w0, self.w1)\n");
+  const auto module =
+      with_weights({{64, 16}, {64}}, "def forward(self, x):\n  return torch.linear(x, self.w0, self.w1)\n");
   const auto one = trace(module, {at::randn({2, 16})}, only("onednn"));
   const auto three = trace(module, {at::randn({2, 16})}, options);
   REQUIRE(three.recipe(2) == "onednn");
@@ -165,7 +167,8 @@ TEST_CASE("programs that are excluded are not tried, and the reason is recorded"
 TEST_CASE("bf16: the bound on the deviation can be moved, and is kept in the artifact") {
   const auto cancels = modules::scripted("def forward(self, x):\n  return (x + 4) - 4\n");
   const auto example = at::randn({64, 8}) * 0.3;
-  const auto refused = failure_of([&] { trace(cancels, {example}, {.auto_cast = auto_cast::bf16, .max_deviation = 1e-4}); });
+  const auto refused =
+      failure_of([&] { trace(cancels, {example}, {.auto_cast = auto_cast::bf16, .max_deviation = 1e-4}); });
   EXPECT(refused.code == errc::unsupported_model);
   EXPECT(contains(refused.text, "at most 0.0001 is allowed (the largest difference is"));
   const auto model = trace(cancels, {example}, {.auto_cast = auto_cast::bf16, .max_deviation = 0.9});
