@@ -21,8 +21,8 @@ engine* made_host() noexcept;
 void watch_forks();
 
 /// Passes on what the engine logged since the last time: warnings through Python's `warnings`, which may
-/// raise, the rest through `logging`. `place` is where in the user's code it is about, as torch_neuron._warnings.here has
-/// it; None: where that calls us. The caller holds the GIL.
+/// raise, the rest through `logging`. `place` is where in the user's code it belongs, as torch_neuron._warnings.here
+/// has it; None: where that calls us. The caller holds the GIL.
 void say_what_was_logged(const pybind11::object& place = pybind11::none());
 
 /// Waits until what was accepted is answered, at most for a few seconds, and takes no more.

@@ -32,8 +32,8 @@ class parallel {
   bool dynamic_batching() const { return held()->dynamic_batching(); }
   void num_workers(std::int64_t n);
   std::size_t num_workers() const { return held()->num_workers(); }
-  /// None: as where it was never set. The engine cannot unset it, so the model is deployed once more beside itself, which
-  /// is quick; calls in flight end under the old rule.
+  /// None: as where it was never set. The engine cannot unset it, so the model is deployed once more beside itself,
+  /// which is quick; calls in flight end under the old rule.
   void split_size(std::optional<std::int64_t> rows);
   std::optional<std::int64_t> split_size() const { return held()->split_size(); }
   std::vector<std::string> warnings() const;

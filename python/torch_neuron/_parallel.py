@@ -70,7 +70,7 @@ class RequestFuture(concurrent.futures.Future):
 
 
 #: The futures that are to be told their answers.
-_waiting = set()
+_waiting: "set[RequestFuture]" = set()
 
 
 def _lose_all():
@@ -148,6 +148,7 @@ class DataParallel(torch.nn.Module):
     ):
         """See the class."""
         super().__init__()
+        _engine.require_usable()
         compiled = compiled_of(model)
         self.module = model
         structure = Structure.of(model)
@@ -305,6 +306,7 @@ class DataParallel(torch.nn.Module):
                 making a DataParallel raises.
             KeyboardInterrupt: on Ctrl-C; the new model takes its place all the same, when it is loaded.
         """
+        _engine.require_usable()
         compiled = compiled_of(model)
         structure = Structure.of(model)
         if structure != self._structure:

@@ -229,7 +229,7 @@ def _same(made, given):
 # --- classes as text ----------------------------------------------------------------------------------------------
 
 #: Classes that no module has, such as those of a function's own, as long as they are there.
-_others = weakref.WeakValueDictionary()
+_others: "weakref.WeakValueDictionary[str, type]" = weakref.WeakValueDictionary()
 
 
 def _name_of(kind):
