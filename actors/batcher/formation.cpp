@@ -173,7 +173,7 @@ std::int64_t formation::forwards_for(const deployment_state& d, const bucket_sta
   const auto size = b.cover.largest();
   const auto seconds = b.cover.seconds(size, 0);
   const auto front = b.queue.front();
-  if (seconds <= 0 || front->padded()) return 1;
+  if (seconds <= 0 || seconds > limits_.credits.least_together || front->padded()) return 1;
   const auto waiting = b.queue.front_rows();
   const bool alone = lone_ && lone_->id == front->id();
   const auto share = alone ? lone_->share : waiting / static_cast<std::int64_t>(cores_.count_up(d.group));
