@@ -207,7 +207,7 @@ void on_answered(coordinator_pointer self, const answered& m) {
 void on_configure(coordinator_pointer self, const configure& m) {
   auto& config = self->state.config;
   if (m.disable_dynamic_batching) config.dynamic_batching = false;
-  if (m.split_size) config.split_size = m.split_size;
+  if (m.split_size || m.unset_split_size) config.split_size = m.split_size;
   if (m.num_workers) {
     config.num_workers = m.num_workers;
     self->send(config.batcher, limit_workers{config.target->id, m.num_workers});

@@ -8,8 +8,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <span>
 
 namespace ganglion {
 
@@ -132,46 +130,6 @@ void staging::advance(std::vector<c10::IValue>& leaves, const execution& work, s
   }
 }
 
-expected<void> staging::stack(const execution& work, std::int64_t forward, const c10::IValue& outputs) {
-  const auto chunk = work.parts.front().where->chunk();
-  const auto several = outputs.isTensor() ? std::vector<c10::IValue>{} : plain_leaves(outputs);
-  const auto leaves = outputs.isTensor() ? std::span{&outputs, 1} : std::span{several};
-  if (forward == 0) {
-    structure_ = outputs;
-    leaves_.assign(leaves.begin(), leaves.end());
-  } else if (auto same = same_outputs(structure_, outputs, chunk); !same) {
-    return same;
-  }
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!leaves[i].isTensor()) {
-      if (auto same = same_value(leaves_[i], outputs, leaves[i], i, chunk); !same) return same;
-      continue;
-    }
-    const auto& from = leaves[i].toTensor();
-    if (forward == 0) {
-      if (auto rows = returns_rows(outputs, from, i, work.batch); !rows) return rows;
-      auto& buffer = outputs_[{work.program, i}];
-      auto sizes = from.sizes().vec();
-      sizes[0] = work.all_rows();
-      bool serves = buffer.defined() && buffer.scalar_type() == from.scalar_type() && buffer.size(0) >= sizes[0] &&
-                    buffer.sizes().slice(1) == from.sizes().slice(1);
-      if (!serves) buffer = at::empty(sizes, at::TensorOptions().dtype(from.scalar_type()));
-      leaves_[i] = buffer.narrow(0, 0, sizes[0]);
-    }
-    const auto& to = leaves_[i].toTensor();
-    if (auto same = same_rows(to, outputs, from, i, work.batch, chunk); !same) return same;
-    copy_rows(to, forward * work.batch, from, 0, work.batch);
-  }
-  return {};
-}
-
-c10::IValue staging::stacked() const { return with_leaves(structure_, leaves_); }
-
-void staging::forget_outputs() {
-  structure_ = {};
-  leaves_.clear();
-}
-
 namespace {
 
 /// Runs the program as often as the execution says, but no further than until it is taken back, when its outputs are
@@ -188,9 +146,9 @@ expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& 
       ++begun;
     }
     auto outputs = on.run(leaves, work.program);
-    if (auto stacked = buffers.stack(work, forward, outputs); !stacked) return stacked.error();
+    if (auto added = buffers.outputs.add(work, forward, outputs); !added) return added.error();
   }
-  return buffers.stacked();
+  return buffers.outputs.all();
 }
 
 }  // namespace
@@ -225,7 +183,7 @@ execution_report run_execution(execution_ptr work, replica& on, staging& buffers
         forward_failure(*work, begun - 1, "it threw something that is no exception type of the standard", core);
   }
   report.forwards = begun;
-  buffers.forget_outputs();
+  buffers.outputs.clear();
   report.ended = clock::now();
   return report;
 }

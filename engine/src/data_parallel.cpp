@@ -316,6 +316,12 @@ void data_parallel::split_size(std::int64_t rows) {
   impl_->split_size = rows;
 }
 
+void data_parallel::split_size(std::nullopt_t) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->tell({.unset_split_size = true});
+  impl_->split_size.reset();
+}
+
 std::optional<std::int64_t> data_parallel::split_size() const {
   std::lock_guard lock(impl_->mutex);
   return impl_->split_size;

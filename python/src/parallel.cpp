@@ -12,24 +12,21 @@
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <new>
 
 namespace py = pybind11;
 
 namespace ganglion::python {
 
-parallel::parallel(compiled_model model, const py::dict& options)
-    : options_(parallel_options_from(options)), inner_(begin_loading(std::move(model), options_)) {}
-
-std::shared_ptr<data_parallel> parallel::begin_loading(compiled_model model, data_parallel_options options) {
+parallel::parallel(compiled_model model, const py::dict& options) {
+  auto wanted = parallel_options_from(options);
   auto& on = host();
   const without_gil others_run;
-  return std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(options)));
+  inner_ = std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(wanted)));
 }
 
-void parallel::wait_until_ready(const data_parallel& loading) {
-  const auto ready = loading.ready();
+void parallel::wait_until_ready() const {
+  const auto ready = held()->ready();
   wait(ready, [] {});
   ready.get();
 }
@@ -78,63 +75,26 @@ request_handle parallel::submit(const py::tuple& arguments, py::object future, c
   return request;
 }
 
-void parallel::disable_dynamic_batching() {
-  held()->disable_dynamic_batching();
-  options_.dynamic_batching = false;
-}
+void parallel::disable_dynamic_batching() { held()->disable_dynamic_batching(); }
 
-void parallel::num_workers(std::int64_t n) {
-  const auto cap = checked_workers(n);
-  held()->num_workers(cap);
-  options_.num_workers = cap;
-}
+void parallel::num_workers(std::int64_t n) { held()->num_workers(checked_workers(n)); }
 
 void parallel::split_size(std::optional<std::int64_t> rows) {
   if (rows)
     held()->split_size(*rows);
-  else if (held()->split_size())
-    unset_split_size();
-}
-
-void parallel::unset_split_size() {
-  auto wanted = options_;
-  wanted.split_size.reset();
-  std::shared_ptr<data_parallel> old, made;
-  std::uint64_t served = 0;
-  do {  // until no replacement comes in between
-    old = held();
-    served = old->id();
-    made = begin_loading(old->model(), wanted);
-    wait_until_ready(*made);
-  } while (inner_ != nullptr && (inner_ != old || old->id() != served));
-  held();
-  if (!options_.dynamic_batching) made->disable_dynamic_batching();
-  if (options_.num_workers) made->num_workers(*options_.num_workers);
-  earlier_warnings_ = warnings();
-  inner_ = std::move(made);
-  const without_gil others_run;
-  old.reset();
-}
-
-std::vector<std::string> parallel::warnings() const {
-  auto all = earlier_warnings_;
-  for (auto& sentence : held()->warnings())
-    if (std::find(all.begin(), all.end(), sentence) == all.end()) all.push_back(std::move(sentence));
-  return all;
+  else
+    held()->split_size(std::nullopt);
 }
 
 void parallel::replace(compiled_model model) {
-  std::shared_ptr<data_parallel> target;
-  do {  // once more where another one took over meanwhile
-    target = held();
-    std::shared_future<void> done;
-    {
-      const without_gil others_run;
-      done = target->begin_replacing(model);
-    }
-    wait(done, [] {});
-    done.get();
-  } while (inner_ != nullptr && inner_ != target);
+  const auto target = held();
+  std::shared_future<void> done;
+  {
+    const without_gil others_run;
+    done = target->begin_replacing(std::move(model));
+  }
+  wait(done, [] {});
+  done.get();
   say_what_was_logged();
 }
 

@@ -18,7 +18,7 @@ class parallel {
   ~parallel();
 
   /// Throws why it could not be loaded. Ctrl-C ends the wait.
-  void wait_until_ready() const { wait_until_ready(*held()); }
+  void wait_until_ready() const;
 
   /// Runs forward(*arguments) and waits, other Python threads running. Ctrl-C ends the wait and cancels the request.
   pybind11::object call(const pybind11::tuple& arguments);
@@ -32,11 +32,10 @@ class parallel {
   bool dynamic_batching() const { return held()->dynamic_batching(); }
   void num_workers(std::int64_t n);
   std::size_t num_workers() const { return held()->num_workers(); }
-  /// None: as where it was never set. The engine cannot unset it, so the model is deployed once more beside itself,
-  /// which is quick; calls in flight end under the old rule.
+  /// None: as where it was never set.
   void split_size(std::optional<std::int64_t> rows);
   std::optional<std::int64_t> split_size() const { return held()->split_size(); }
-  std::vector<std::string> warnings() const;
+  std::vector<std::string> warnings() const { return held()->warnings(); }
   std::vector<std::size_t> cores() const { return held()->cores(); }
 
   /// Gives the cores back. What was accepted is still answered.
@@ -46,12 +45,7 @@ class parallel {
  private:
   /// Refuses a closed one, and one that cannot work here.
   std::shared_ptr<data_parallel> held() const;
-  static std::shared_ptr<data_parallel> begin_loading(compiled_model model, data_parallel_options options);
-  static void wait_until_ready(const data_parallel& loading);
-  void unset_split_size();
 
-  data_parallel_options options_;  // all but split_size as they are now
-  std::vector<std::string> earlier_warnings_;
   std::shared_ptr<data_parallel> inner_;
 };
 

@@ -29,6 +29,16 @@ errc code_of(std::future<response>& f) {
   }
 }
 
+/// The bytes more that are held after `more` requests, which come after the first ones.
+template <class Send>
+std::size_t growth(const Send& send, int first, int more) {
+  send(first);
+  const auto before = held_bytes();
+  send(more);
+  const auto after = held_bytes();
+  return after > before ? after - before : 0;
+}
+
 }  // namespace
 
 TEST_CASE("what is allocated does not grow with the number of requests") {
@@ -53,13 +63,9 @@ TEST_CASE("what is allocated does not grow with the number of requests") {
     }
     REQUIRE(at_rest(host));
   };
-  send(5'000);
-  const auto before = held_bytes();
-  send(10'000);
-  const auto after = held_bytes();
-  const auto growth = after > before ? after - before : 0;
-  NOTE("bytes more after 10,000 requests: " << growth);
-  EXPECT(growth < 100'000);  // ten bytes a request
+  const auto bytes = growth(send, 5'000, 10'000);
+  NOTE("bytes more after 10,000 requests: " << bytes);
+  EXPECT(bytes < 100'000);  // ten a request
 }
 
 TEST_CASE("what is allocated does not grow under more load than the cores can serve") {
@@ -90,13 +96,9 @@ TEST_CASE("what is allocated does not grow under more load than the cores can se
     }
     REQUIRE(at_rest(host));
   };
-  flood(5'000);
-  const auto before = held_bytes();
-  flood(20'000);
-  const auto after = held_bytes();
-  const auto growth = after > before ? after - before : 0;
-  NOTE("bytes more after 20,000 requests: " << growth);
-  EXPECT(growth < 200'000);  // ten bytes a request
+  const auto bytes = growth(flood, 5'000, 20'000);
+  NOTE("bytes more after 20,000 requests: " << bytes);
+  EXPECT(bytes < 200'000);  // ten a request
   for (auto code : {errc::ok, errc::queue_full, errc::deadline_exceeded, errc::cancelled}) {
     NOTE(to_string(code));
     EXPECT(seen[code] > 0);

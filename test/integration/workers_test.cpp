@@ -135,6 +135,21 @@ TEST_CASE("S20: unset, a chunk is a compiled batch, and set later it holds for l
   EXPECT((rows_of(ears.wait_for_executions(4)) == std::vector<std::int64_t>{3, 3, 3, 1}));
 }
 
+TEST_CASE("S20: a split_size that is taken back leaves chunks of the compiled batch, and the other settings alone") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, plus_one(5), {.num_workers = 3, .split_size = 2}};
+  const auto x = counted({10, 3});
+  EXPECT(same(answer(parallel, {x}), x + 1));
+  EXPECT(ears.wait_for_executions(5).size() == 5);
+  ears.forget();
+  parallel.split_size(std::nullopt);
+  EXPECT_FALSE(parallel.split_size().has_value());
+  EXPECT(parallel.num_workers() == 3);
+  EXPECT(same(answer(parallel, {x}), x + 1));
+  EXPECT((rows_of(ears.wait_for_executions(2)) == std::vector<std::int64_t>{5, 5}));
+}
+
 TEST_CASE("S20: without dynamic batching split_size has no meaning, which is said once") {
   engine_ears ears;
   engine host{ears.options(2)};

@@ -100,6 +100,25 @@ TEST_CASE("coordinator: no rows are answered without the batcher") {
   f.expect_answered(1, 0);
 }
 
+TEST_CASE("coordinator: a split_size holds until it is unset") {
+  fixture f;
+  std::uint64_t id = 1;
+  auto chunks = [&] {
+    auto r = f.accepted(f.message(id, 12));
+    auto count = r->chunks().size();
+    run(r);
+    f.expect_answered(id++, 12);
+    return count;
+  };
+  const auto usual = chunks();
+  f.client.send(f.subject, configure{false, {}, 1});
+  EXPECT(chunks() == 12);
+  f.client.send(f.subject, configure{});
+  EXPECT(chunks() == 12);
+  f.client.send(f.subject, configure{.unset_split_size = true});
+  EXPECT(chunks() == usual);
+}
+
 TEST_CASE("coordinator: a request of no rows has a deadline as any other") {
   fixture f;
   f.client.send(f.subject, f.message(1, 0, -1));

@@ -167,8 +167,9 @@ class data_parallel {
   /// Errors: `invalid_argument` for 0. Unset it reads 2 x cores.
   void num_workers(std::size_t n);
   std::size_t num_workers() const;
-  /// Errors: `invalid_argument` for values below 1.
+  /// Errors: `invalid_argument` for values below 1. `nullopt`: as where it was never set.
   void split_size(std::int64_t rows);
+  void split_size(std::nullopt_t);
   std::optional<std::int64_t> split_size() const;
 
   /// What its user should know, each said once here and in the log.

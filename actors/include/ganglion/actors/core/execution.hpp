@@ -65,8 +65,27 @@ struct execution_report {
   double seconds_a_forward() const { return compute_seconds() / static_cast<double>(forwards); }
 };
 
-/// Buffers of the compiled shapes for rows that must be put together or padded, and for what several forwards return;
-/// one object a replica, reused.
+/// What the forwards of one execution return, one below the other, in buffers that are used again.
+class output_stack {
+ public:
+  /// Puts what a forward returned below what those before it did. The first of an execution begins anew.
+  /// Errors: `gather_mismatch`.
+  expected<void> add(const execution& work, std::int64_t forward, const c10::IValue& outputs);
+  /// All of it, which stays valid until the next execution.
+  c10::IValue all() const;
+  /// Lets go of what the forwards returned; the buffers stay.
+  void clear();
+
+ private:
+  /// The buffer of a program's output, for all rows of the execution.
+  at::Tensor buffer_for(const execution& work, std::size_t leaf_index, const at::Tensor& like);
+
+  std::map<std::pair<std::size_t, std::size_t>, at::Tensor> buffers_;
+  c10::IValue structure_;            // what the first of the forwards returned
+  std::vector<c10::IValue> leaves_;  // tensors of all forwards' rows, and its other leaves
+};
+
+/// Buffers of the compiled shapes for rows that must be put together or padded; one object a replica, reused.
 class staging {
  public:
   /// The leaves that the first forward of the execution gets: a view of the request's tensors where they are whole rows
@@ -75,24 +94,14 @@ class staging {
   std::vector<c10::IValue> assemble(const execution& work);
   /// Makes them those of one of the forwards after the first.
   static void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
-  /// Puts what a forward returned below what those before it did. The first of an execution begins anew.
-  /// Errors: `gather_mismatch`.
-  expected<void> stack(const execution& work, std::int64_t forward, const c10::IValue& outputs);
-  /// What was stacked, which stays valid until the next.
-  c10::IValue stacked() const;
-  /// Lets go of what the forwards of an execution returned; the buffers stay.
-  void forget_outputs();
+
+  output_stack outputs;
 
  private:
-  using key = std::pair<std::size_t, std::size_t>;  // a program and one of its tensors
-
   /// The buffer of a program's tensor input.
   at::Tensor& buffer_of(const execution& work, std::size_t tensor_index);
 
-  std::map<key, at::Tensor> buffers_;
-  std::map<key, at::Tensor> outputs_;
-  c10::IValue structure_;            // what the first of the forwards returned
-  std::vector<c10::IValue> leaves_;  // tensors of all forwards' rows, and its other leaves
+  std::map<std::pair<std::size_t, std::size_t>, at::Tensor> buffers_;
 };
 
 /// Runs an execution on a replica and commits its rows. What the model throws ends in the report. The calling thread is

@@ -25,6 +25,7 @@ struct configure {
   bool disable_dynamic_batching = false;
   std::optional<std::size_t> num_workers;
   std::optional<std::int64_t> split_size;
+  bool unset_split_size = false;  ///< chunks are of the compiled batch again
 };
 
 /// The requests that come after it are for another deployment, which the batcher has: one of the same signature.
