@@ -5,6 +5,7 @@ option(GANGLION_BUILD_PYTHON "Build the Python packages torch_neuron and torch_n
 option(GANGLION_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(GANGLION_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
+option(GANGLION_UNITY "Compile the sources of a target several at a time, which takes half of the time" ON)
 option(GANGLION_CCACHE "Compile through ccache where it is installed" ${PROJECT_IS_TOP_LEVEL})
 # Some tests are Python programs that need PyTorch. Debian's is for the system's own python3, and another one may be
 # before it in PATH, so it is not looked for there.

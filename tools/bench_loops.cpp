@@ -22,17 +22,17 @@ namespace ganglion::command {
 
 using clock = std::chrono::steady_clock;
 
-namespace {
-
 /// What a loop calls, warm.
-class caller {
+class loop_caller {
  public:
-  virtual ~caller() = default;
+  virtual ~loop_caller() = default;
   virtual void call() = 0;
   virtual std::vector<const void*> weight_storages() const { return {}; }
 };
 
-class replica_caller final : public caller {
+namespace {
+
+class replica_caller final : public loop_caller {
  public:
   explicit replica_caller(const compiled_model& model)
       : number_(largest_program(model)),
@@ -49,7 +49,7 @@ class replica_caller final : public caller {
   replica program_;
 };
 
-class module_caller final : public caller {
+class module_caller final : public loop_caller {
  public:
   module_caller(const compiled_model& model, bool frozen)
       : module_(frozen ? torch::jit::freeze(model.source()) : model.source()),
@@ -67,7 +67,7 @@ class module_caller final : public caller {
   std::vector<c10::IValue> arguments_;
 };
 
-std::unique_ptr<caller> make_caller(const compiled_model& model, loop_program what) {
+std::unique_ptr<loop_caller> make_caller(const compiled_model& model, loop_program what) {
   if (what == loop_program::compiled) return std::make_unique<replica_caller>(model);
   return std::make_unique<module_caller>(model, what == loop_program::frozen);
 }
@@ -89,7 +89,7 @@ class bare_loops::loop {
 
   std::future<double> rows_per_second(double seconds) {
     auto measured = std::make_shared<std::promise<double>>();
-    tell([this, seconds, measured](caller& program) {
+    tell([this, seconds, measured](loop_caller& program) {
       try {
         measured->set_value(measure(program, seconds));
       } catch (...) {
@@ -102,7 +102,7 @@ class bare_loops::loop {
   const std::vector<const void*>& weight_storages() const { return weight_storages_; }
 
  private:
-  using task = std::function<void(caller&)>;
+  using task = std::function<void(loop_caller&)>;
 
   void tell(task next) {
     std::lock_guard lock(mutex_);
@@ -123,7 +123,7 @@ class bare_loops::loop {
     // LibTorch sets the number of threads at the first look, for the calling thread; ours comes after it.
     at::get_num_threads();
     omp_set_num_threads(static_cast<int>(place.intra_op_threads));
-    std::unique_ptr<caller> program;
+    std::unique_ptr<loop_caller> program;
     try {
       program = make_caller(model, what);
       program->call();
@@ -137,7 +137,7 @@ class bare_loops::loop {
     while (auto next = await_task()) next(*program);
   }
 
-  double measure(caller& program, double seconds) const {
+  double measure(loop_caller& program, double seconds) const {
     program.call();
     std::int64_t rows = 0;
     const auto begin = clock::now();

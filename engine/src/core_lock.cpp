@@ -29,7 +29,7 @@ struct held_cores {
   }
 };
 
-using table = process_wide<held_cores>;
+using process_locks = process_wide<held_cores>;
 
 // Somebody who clears the directory again and again gets an error, not an endless loop.
 constexpr int attempts = 16;
@@ -43,7 +43,7 @@ expected<std::optional<pid_t>> other_core_holder(const std::filesystem::path& di
   auto file = lock_file::open(directory, global, lock_file::access::ask);
   if (!file) return file.error();
   if (!*file) return nobody;
-  if (table::with([&](auto& held) { return held.entries.contains((*file)->id()); })) return nobody;
+  if (process_locks::with([&](auto& held) { return held.entries.contains((*file)->id()); })) return nobody;
   auto locked = (*file)->locked_by_another();
   if (!locked) return locked.error();
   return *locked ? std::optional{(*file)->read_holder()} : nobody;
@@ -51,7 +51,7 @@ expected<std::optional<pid_t>> other_core_holder(const std::filesystem::path& di
 
 core_locks::core_locks(std::filesystem::path directory)
     : directory_(std::move(directory)),
-      generation_(table::with([](auto& held) { return held.generation; })) {}
+      generation_(process_locks::with([](auto& held) { return held.generation; })) {}
 
 core_locks::core_locks(core_locks&& other) noexcept
     : directory_(std::move(other.directory_)),
@@ -71,7 +71,7 @@ core_locks::~core_locks() { release(); }
 
 expected<std::optional<pid_t>> core_locks::take(std::size_t global) {
   std::optional<pid_t> nobody;
-  return table::with([&](held_cores& held) -> expected<std::optional<pid_t>> {
+  return process_locks::with([&](held_cores& held) -> expected<std::optional<pid_t>> {
     if (generation_ != held.generation) {
       files_.clear();
       generation_ = held.generation;
@@ -102,7 +102,7 @@ expected<std::optional<pid_t>> core_locks::take(std::size_t global) {
 }
 
 void core_locks::release() noexcept {
-  table::with([&](held_cores& held) {
+  process_locks::with([&](held_cores& held) {
     if (generation_ != held.generation) return;
     for (const auto& [global, file] : files_) {
       auto found = held.entries.find(file);

@@ -24,7 +24,7 @@ struct shared_ledger {
   }
 };
 
-using table = process_wide<shared_ledger>;
+using process_ledger = process_wide<shared_ledger>;
 
 }  // namespace
 
@@ -91,7 +91,7 @@ std::size_t cpu_ledger::booked(int cpu) const {
 
 cpu_booking::cpu_booking(std::span<const std::size_t> globals, std::size_t threads_per_core,
                          std::span<const int> allowed, const numa_nodes& nodes) {
-  table::with([&](shared_ledger& shared) {
+  process_ledger::with([&](shared_ledger& shared) {
     plan_ = shared.ledger.book(globals, threads_per_core, allowed, nodes);
     generation_ = shared.generation;
   });
@@ -111,7 +111,7 @@ cpu_booking& cpu_booking::operator=(cpu_booking&& other) noexcept {
 cpu_booking::~cpu_booking() { release(); }
 
 void cpu_booking::release() noexcept {
-  table::with([&](shared_ledger& shared) {
+  process_ledger::with([&](shared_ledger& shared) {
     if (generation_ == shared.generation) shared.ledger.release(plan_);
   });
   plan_.clear();

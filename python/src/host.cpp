@@ -57,22 +57,22 @@ log_box& box() {
 
 std::mutex making;
 engine_options wanted;
-std::atomic<engine*> made{nullptr};
+std::atomic<engine*> made_engine{nullptr};
 
 }  // namespace
 
 engine& host() {
   require_usable();
-  if (auto* there = made.load(std::memory_order_acquire)) return *there;
+  if (auto* there = made_engine.load(std::memory_order_acquire)) return *there;
   const without_gil others_run;
   const std::lock_guard lock(making);
-  if (!made.load()) {
+  if (!made_engine.load()) {
     auto options = wanted;
     options.log = [](log_level level, std::string_view sentence) { box().put(level, sentence); };
-    made.store(new engine(std::move(options)), std::memory_order_release);
+    made_engine.store(new engine(std::move(options)), std::memory_order_release);
     engine_was_made();
   }
-  return *made.load();
+  return *made_engine.load();
 }
 
 void configure(const py::dict& given) {
@@ -94,7 +94,7 @@ void configure(const py::dict& given) {
   options.trace_out = trace_out;
   const without_gil others_run;
   const std::lock_guard lock(making);
-  if (made.load())
+  if (made_engine.load())
     throw error(errc::invalid_argument,
                 "the engine is there already: configure it before the first DataParallel and the first status()");
   wanted = std::move(options);
@@ -105,11 +105,11 @@ void watch_forks() {
   ::pthread_atfork([] { making.lock(); }, [] { making.unlock(); },
                    [] {
                      making.unlock();
-                     if (made.load()) engine_was_left_behind();
+                     if (made_engine.load()) engine_was_left_behind();
                    });
 }
 
-engine* made_host() noexcept { return made.load(std::memory_order_acquire); }
+engine* made_host() noexcept { return made_engine.load(std::memory_order_acquire); }
 
 void say_what_was_logged(const py::object& place) {
   if (!box().filled()) return;

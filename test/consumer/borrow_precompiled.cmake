@@ -1,17 +1,31 @@
-# Only for the speed of our own tests, no user needs it: with the precompiled headers of the build that runs the tests
-# (BORROW_PRECOMPILED_FROM), the compile commands are the same as there, and ccache has every object.
+# Only for the speed of our own tests, no user needs it: with the sources and precompiled headers that the build which
+# runs the tests has put together (BORROW_PRECOMPILED_FROM), the compile commands are the same as there, and ccache has
+# every object.
 function(borrow_precompiled)
-  foreach(target IN ITEMS ganglion_model_io ganglion_actors ganglion_python)
+  foreach(target IN ITEMS ganglion_model_io ganglion_actors ganglion_engine ganglion_python)
     if(NOT TARGET ${target})
       continue()
     endif()
     get_target_property(sources ${target} SOURCES)
     get_target_property(folder ${target} SOURCE_DIR)
-    list(TRANSFORM sources PREPEND ${folder}/)
     file(RELATIVE_PATH where ${ganglion_SOURCE_DIR} ${folder})
-    set(precompiled ${BORROW_PRECOMPILED_FROM}/${where}/CMakeFiles/${target}.dir/cmake_pch.hxx)
-    set_source_files_properties(${sources} TARGET_DIRECTORY ${target} PROPERTIES
-      COMPILE_OPTIONS "-Winvalid-pch;-include;${precompiled}" OBJECT_DEPENDS ${precompiled}.gch)
+    set(objects ${BORROW_PRECOMPILED_FROM}/${where}/CMakeFiles/${target}.dir)
+    if(EXISTS ${objects}/Unity)
+      list(LENGTH sources count)
+      get_target_property(batch ${target} UNITY_BUILD_BATCH_SIZE)
+      math(EXPR last "(${count} - 1) / ${batch}")
+      set(sources)
+      foreach(i RANGE ${last})
+        list(APPEND sources ${objects}/Unity/unity_${i}_cxx.cxx)
+      endforeach()
+      set_target_properties(${target} PROPERTIES SOURCES "${sources}" UNITY_BUILD OFF)
+    else()
+      list(TRANSFORM sources PREPEND ${folder}/)
+    endif()
+    if(EXISTS ${objects}/cmake_pch.hxx)
+      set_source_files_properties(${sources} TARGET_DIRECTORY ${target} PROPERTIES
+        COMPILE_OPTIONS "-Winvalid-pch;-include;${objects}/cmake_pch.hxx" OBJECT_DEPENDS ${objects}/cmake_pch.hxx.gch)
+    endif()
   endforeach()
 endfunction()
 

@@ -50,7 +50,7 @@ errc code_of(const std::exception_ptr& e) {
   }
 }
 
-struct fixture {
+struct async_fixture {
   engine_ears ears;
   engine host{ears.options(2)};
   data_parallel parallel{host, compiled(modules::plus_one(), {at::ones({4, 3})})};
@@ -109,7 +109,7 @@ struct fire_and_forget {
 }  // namespace
 
 TEST_CASE("a callback is called once on its executor, never inside of the call, and its executor has work until then") {
-  fixture f;
+  async_fixture f;
   asio::io_context context;
   int called = 0;
   for (std::int64_t rows : {1, 9, 0})
@@ -133,7 +133,7 @@ TEST_CASE("a callback is called once on its executor, never inside of the call, 
 
 TEST_CASE(
     "a handler without an executor is called on the engine's completion thread, and what it throws harms nobody") {
-  fixture f;
+  async_fixture f;
   std::promise<std::string> name;
   f.parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, response) { name.set_value(thread_name()); });
   auto named = name.get_future();
@@ -149,7 +149,7 @@ TEST_CASE(
 TEST_CASE("a handler that throws leaves the memory alone that its operation had from its allocator") {
   marked_memory memory;
   {
-    fixture f;
+    async_fixture f;
     auto handler = [](std::exception_ptr, response) { throw std::runtime_error("a bad handler"); };
     f.parallel.async_infer({counted({1, 3})}, {},
                            asio::bind_allocator(marked_memory::allocator<int>(memory), handler));
@@ -160,7 +160,7 @@ TEST_CASE("a handler that throws leaves the memory alone that its operation had 
 }
 
 TEST_CASE("a handler may call the engine again, and wait for it") {
-  fixture f;
+  async_fixture f;
   std::promise<at::Tensor> done;
   f.parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, response r) {
     done.set_value(answer(f.parallel, {r.outputs.toTensor()}));
@@ -171,7 +171,7 @@ TEST_CASE("a handler may call the engine again, and wait for it") {
 }
 
 TEST_CASE("use_future holds the response, or throws the engine's error") {
-  fixture f;
+  async_fixture f;
   auto good = f.parallel.async_infer({counted({3, 3})}, {}, asio::use_future);
   auto bad = f.parallel.async_infer({counted({3, 4})}, {}, asio::use_future);
   EXPECT(same(good.get().outputs.toTensor(), counted({3, 3}) + 1));
@@ -179,7 +179,7 @@ TEST_CASE("use_future holds the response, or throws the engine's error") {
 }
 
 TEST_CASE("coroutines of Asio await it, also as a tuple and deferred") {
-  fixture f;
+  async_fixture f;
   asio::io_context context;
   int done = 0;
   // Names instead of braces: g++ 12 destroys a braced temporary inside of co_await twice.
@@ -264,7 +264,7 @@ TEST_CASE("its cancellation slot takes back what waits, and the rest of what run
 }
 
 TEST_CASE("a cancellation slot that is never used leaves the answer alone") {
-  fixture f;
+  async_fixture f;
   asio::io_context context;
   asio::cancellation_signal signal;
   bool called = false;
@@ -278,7 +278,7 @@ TEST_CASE("a cancellation slot that is never used leaves the answer alone") {
 }
 
 TEST_CASE("a coroutine without Asio awaits it, and goes on on the engine's completion thread") {
-  fixture f;
+  async_fixture f;
   std::promise<std::string> done;
   const std::vector<c10::IValue> good{counted({6, 3})}, bad{counted({6, 4})};
   auto work = [&]() -> fire_and_forget {
@@ -303,7 +303,7 @@ TEST_CASE("a coroutine without Asio awaits it, and goes on on the engine's compl
 TEST_CASE("coroutines without Asio that are open when their engine ends go on: answered, or with draining") {
   std::atomic<int> over{0};
   {
-    fixture f;
+    async_fixture f;
     const std::vector<c10::IValue> inputs{counted({1, 3})};
     auto work = [&]() -> fire_and_forget {
       try {
@@ -321,7 +321,7 @@ TEST_CASE("coroutines without Asio that are open when their engine ends go on: a
 TEST_CASE("operations that are open when their engine ends are completed: answered, or with draining") {
   std::atomic<int> completed{0};
   {
-    fixture f;
+    async_fixture f;
     for (int i = 0; i < 500; ++i)
       f.parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, response) { ++completed; });
   }

@@ -19,8 +19,6 @@ using fate = lane_faults::fate;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch = 1) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
-
 /// An engine of lanes that can fail.
 struct frail_engine {
   explicit frail_engine(std::size_t cores, lane_faults::judge decide = {},

@@ -18,7 +18,6 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch = 1) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
 compiled_model gated() { return compiled(gated_plus_one(), {at::ones({1, 3})}); }
 
 /// Counts how futures ended: with the right answer, with the failure, or otherwise.

@@ -11,12 +11,6 @@ using namespace ganglion;
 using namespace ganglion::test;
 namespace modules = test_modules;
 
-namespace {
-
-compiled_model plus_one(std::int64_t batch = 1) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
-
-}  // namespace
-
 TEST_CASE("a blocking call from one of the engine's own threads is refused, not a deadlock") {
   engine_ears ears;
   lane_faults lanes;

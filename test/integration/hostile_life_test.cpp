@@ -19,8 +19,6 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch = 4) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
-
 /// While it lives no thread can be made: none has room for a stack of that size.
 class no_more_threads {
  public:
@@ -67,7 +65,7 @@ TEST_CASE("an engine of which the threads cannot be made is refused, and can be 
     EXPECT(contains(f.text, "the engine needs 5 threads, but the system gave 0"));
   }
   engine host{ears.options(2)};
-  data_parallel parallel{host, plus_one()};
+  data_parallel parallel{host, plus_one(4)};
   {
     no_more_threads now;
     auto f = failure_of([&] { parallel.async_infer({counted({5, 3})}, {}, [](auto, auto) {}); });
@@ -84,7 +82,7 @@ TEST_CASE("an engine of which the threads cannot be made is refused, and can be 
 TEST_CASE("what was moved from says so, and can be assigned to") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{host, plus_one()};
+  data_parallel parallel{host, plus_one(4)};
   auto moved = std::move(parallel);
   const auto refused = [](auto call) {
     auto f = failure_of(call);
@@ -101,7 +99,7 @@ TEST_CASE("what was moved from says so, and can be assigned to") {
   EXPECT(refused([&] { host.core_count(); }));
   EXPECT(refused([&] { host.status(); }));
   EXPECT(refused([&] { host.drain(1ms); }));
-  EXPECT(refused([&] { data_parallel{host, plus_one()}; }));
+  EXPECT(refused([&] { data_parallel{host, plus_one(4)}; }));
   EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
 }
 
@@ -132,7 +130,7 @@ TEST_CASE("bounds of the most that there is are waited for, not overrun") {
 TEST_CASE("a callback that throws harms no request but its own, and none may be empty") {
   engine_ears ears;
   engine host{ears.options(2)};
-  data_parallel parallel{host, plus_one()};
+  data_parallel parallel{host, plus_one(4)};
   std::atomic<int> called{0};
   auto throws = [&called](response&&) {
     ++called;
@@ -154,7 +152,7 @@ TEST_CASE("a callback that throws harms no request but its own, and none may be 
 TEST_CASE("in a forked child an engine and what is on it are refused, can be destroyed, and another one works") {
   engine_ears ears;
   std::optional<engine> host{ears.options(2)};
-  const auto model = plus_one();
+  const auto model = plus_one(4);
   std::optional<data_parallel> parallel{std::in_place, *host, model};
   const auto x = counted({5, 3});
   answer(*parallel, {x});
@@ -179,7 +177,7 @@ TEST_CASE("an engine may be ended inside of its own callbacks, on whichever thre
   for (const bool on_lane : {true, false}) {
     engine_ears ears;
     auto host = std::make_unique<engine>(ears.options(2));
-    auto parallel = std::make_unique<data_parallel>(*host, plus_one());
+    auto parallel = std::make_unique<data_parallel>(*host, plus_one(4));
     auto other = parallel->submit({counted({300, 3})});
     std::promise<void> ended;
     auto end = [&] {

@@ -12,14 +12,12 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch = 4) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
-
 }  // namespace
 
 TEST_CASE("a batch that may wait for ever waits for the row that fills it") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{host, plus_one(), {.max_queue_delay = std::chrono::nanoseconds::max(),
+  data_parallel parallel{host, plus_one(4), {.max_queue_delay = std::chrono::nanoseconds::max(),
                                             .ageing = std::chrono::nanoseconds::max()}};
   auto first = parallel.submit({counted({3, 3})});
   EXPECT(first.wait_for(20ms) == std::future_status::timeout);
@@ -32,7 +30,7 @@ TEST_CASE("a batch that may wait for ever waits for the row that fills it") {
 TEST_CASE("deadlines at the ends of the clock are past or never") {
   engine_ears ears;
   engine host{ears.options(1)};
-  data_parallel parallel{host, plus_one()};
+  data_parallel parallel{host, plus_one(4)};
   auto code = [&](std::chrono::steady_clock::time_point deadline) {
     request_options options;
     options.deadline = deadline;
@@ -47,7 +45,7 @@ TEST_CASE("deadlines at the ends of the clock are past or never") {
 TEST_CASE("a request of more rows than any memory holds is refused, and the next one is answered") {
   engine_ears ears;
   engine host{ears.options(2)};
-  const auto model = plus_one();
+  const auto model = plus_one(4);
   data_parallel dynamic{host, model}, fixed{host, model, {.dynamic_batching = false}};
   const auto huge = at::ones({1, 3}).expand({std::int64_t{1} << 45, 3});
   EXPECT(failure_of_future(fixed.submit({huge})).code == errc::batch_size_mismatch);
@@ -61,7 +59,7 @@ TEST_CASE("tensors for the answer that share memory, or are more than memory, ar
   engine_ears ears;
   engine host{ears.options(2)};
   const auto two = compiled(modules::scripted("def forward(self, x):\n  return x + 1, x + 2\n"), {at::ones({4, 3})});
-  data_parallel one{host, plus_one()}, pair{host, two};
+  data_parallel one{host, plus_one(4)}, pair{host, two};
   auto refused = [](data_parallel& on, const at::Tensor& x, std::vector<at::Tensor> outputs) {
     request_options options;
     options.outputs = std::move(outputs);

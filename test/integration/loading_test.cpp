@@ -26,7 +26,6 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch = 1) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
 compiled_model gated() { return compiled(gated_plus_one(), {at::ones({1, 3})}); }
 
 /// What came of a loading, waited for.
@@ -39,16 +38,16 @@ bool is_pending(const std::shared_future<void>& ready) {
   return ready.wait_for(std::chrono::seconds(0)) == std::future_status::timeout;
 }
 
-struct fixture {
+struct loading_fixture {
   engine_ears ears;
   engine host;
-  explicit fixture(std::size_t cores = 2) : host(ears.options(cores)) {}
+  explicit loading_fixture(std::size_t cores = 2) : host(ears.options(cores)) {}
 };
 
 }  // namespace
 
 TEST_CASE("begin_loading returns at once, and its requests wait for the model") {
-  fixture f;
+  loading_fixture f;
   const auto model = gated();
   forward_gate gate;
   auto parallel = data_parallel::begin_loading(f.host, model);
@@ -70,7 +69,7 @@ TEST_CASE("begin_loading returns at once, and its requests wait for the model") 
 }
 
 TEST_CASE("the first core that is ready serves while another still loads") {
-  fixture f;
+  loading_fixture f;
   const auto model = gated();
   forward_gate gate{1};
   auto parallel = data_parallel::begin_loading(f.host, model);
@@ -83,7 +82,7 @@ TEST_CASE("the first core that is ready serves while another still loads") {
 }
 
 TEST_CASE("executions of other models go between the steps of loading") {
-  fixture f{1};
+  loading_fixture f{1};
   data_parallel other{f.host, plus_one()};
   const auto model = gated();
   std::mutex mutex;
@@ -108,7 +107,7 @@ TEST_CASE("executions of other models go between the steps of loading") {
 }
 
 TEST_CASE("ready comes through any completion token, never inside of the call") {
-  fixture f;
+  loading_fixture f;
   asio::io_context context;
   int called = 0;
   auto parallel = data_parallel::begin_loading(f.host, plus_one());
@@ -139,7 +138,7 @@ TEST_CASE("ready comes through any completion token, never inside of the call") 
 }
 
 TEST_CASE("a wait for ready is cancelled by its slot, and the loading goes on") {
-  fixture f;
+  loading_fixture f;
   const auto model = gated();
   asio::io_context context;
   asio::cancellation_signal signal;
@@ -159,7 +158,7 @@ TEST_CASE("a wait for ready is cancelled by its slot, and the loading goes on") 
 }
 
 TEST_CASE("what those throw who wait for ready is told to the log, and the loading and the engine go on") {
-  fixture f;
+  loading_fixture f;
   const auto model = gated();
   forward_gate gate;
   auto parallel = data_parallel::begin_loading(f.host, model);
@@ -217,7 +216,7 @@ TEST_CASE("where a core dies while it loads, ready and the requests that waited 
 }
 
 TEST_CASE("on the engine's own threads a data_parallel can be made, for nothing waits there") {
-  fixture f;
+  loading_fixture f;
   data_parallel first{f.host, plus_one()};
   const auto model = plus_one(2);
   std::promise<std::optional<data_parallel>> made;
@@ -230,7 +229,7 @@ TEST_CASE("on the engine's own threads a data_parallel can be made, for nothing 
 }
 
 TEST_CASE("one that is destroyed while it loads ends the loading; what it accepted is answered") {
-  fixture f;
+  loading_fixture f;
   const auto model = gated();
   std::shared_future<void> idle, busy;
   std::future<c10::IValue> call;
@@ -255,7 +254,7 @@ TEST_CASE("one that is destroyed while it loads ends the loading; what it accept
 }
 
 TEST_CASE("many are made and destroyed at once, and every future of theirs becomes ready") {
-  fixture f;
+  loading_fixture f;
   const auto model = plus_one(2), other = plus_one(3);
   std::vector<std::shared_future<void>> made;
   std::vector<std::future<c10::IValue>> calls;

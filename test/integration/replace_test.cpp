@@ -17,17 +17,8 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one() { return compiled(modules::plus_one(), {at::ones({4, 3})}); }
 compiled_model same_sizes() {
   return compiled(modules::scripted("def forward(self, x):\n    return x + 2\n"), {at::ones({4, 3})});
-}
-
-/// Waits until something holds, a minute at most.
-template <class Wanted>
-bool soon(Wanted wanted) {
-  for (const auto end = std::chrono::steady_clock::now() + 1min; std::chrono::steady_clock::now() < end;)
-    if (wanted()) return true;
-  return false;
 }
 
 /// The memory of the weights that a model's replicas share; whoever holds this keeps none of it alive.
@@ -45,7 +36,7 @@ std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> weights_of(const compiled
 TEST_CASE("while a model is replaced again and again no request fails, and each is answered wholly by one of the two") {
   engine_ears ears;
   engine host{ears.options(2)};
-  const auto one = plus_one(), two = same_sizes();
+  const auto one = plus_one(4), two = same_sizes();
   data_parallel parallel{host, one};
   std::atomic<bool> stop{false};
   std::atomic<int> by_one{0}, by_two{0}, wrong{0}, failed{0};
@@ -134,7 +125,7 @@ TEST_CASE("the memory of a model that was replaced returns when what was accepte
 TEST_CASE("a model that cannot serve in the place of another is refused, and the old one goes on") {
   engine_ears ears;
   engine host{ears.options(2)};
-  data_parallel parallel{host, plus_one()};
+  data_parallel parallel{host, plus_one(4)};
   auto f = failure_of([&] { parallel.replace(compiled(modules::plus_one(), {at::ones({5, 3})})); });
   NOTE(f.text);
   EXPECT(f.code == errc::shape_mismatch);
@@ -148,7 +139,7 @@ TEST_CASE("a model that cannot serve in the place of another is refused, and the
 TEST_CASE("settings stay when a model is replaced") {
   engine_ears ears;
   engine host{ears.options(2)};
-  data_parallel parallel{host, plus_one(), {.num_workers = 1}};
+  data_parallel parallel{host, plus_one(4), {.num_workers = 1}};
   parallel.disable_dynamic_batching();
   parallel.replace(same_sizes());
   EXPECT(parallel.num_workers() == 1);
@@ -161,7 +152,7 @@ TEST_CASE("settings stay when a model is replaced") {
 TEST_CASE("a replacement that is under way when the object or the engine goes is answered") {
   engine_ears ears;
   std::optional<engine> host{ears.options(1)};
-  std::optional<data_parallel> parallel{std::in_place, *host, plus_one()};
+  std::optional<data_parallel> parallel{std::in_place, *host, plus_one(4)};
   const auto next = compiled(gated_plus_one(), {at::ones({4, 3})});
   {
     forward_gate gate;
@@ -171,7 +162,7 @@ TEST_CASE("a replacement that is under way when the object or the engine goes is
     REQUIRE(cancelled.wait_for(1min) == std::future_status::ready);
     EXPECT(failure_of([&] { cancelled.get(); }).code == errc::cancelled);
   }
-  parallel.emplace(*host, plus_one());
+  parallel.emplace(*host, plus_one(4));
   forward_gate gate;
   auto drained = parallel->begin_replacing(next);
   REQUIRE(gate.wait_for(1));

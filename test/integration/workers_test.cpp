@@ -13,8 +13,6 @@ namespace modules = test_modules;
 
 namespace {
 
-compiled_model plus_one(std::int64_t batch) { return compiled(modules::plus_one(), {at::ones({batch, 3})}); }
-
 }  // namespace
 
 // -- S19 -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
+#include <support/modules.hpp>
 
 #include <ganglion/engine/data_parallel.hpp>
 #include <ganglion/model_io/value_tree.hpp>
@@ -44,8 +45,21 @@ inline compiled_model compiled(const torch::jit::Module& module, std::vector<c10
   return trace(module, std::move(example), {.tune = false});
 }
 
+/// x + 1 of f32[batch, 3].
+inline compiled_model plus_one(std::int64_t batch = 1) {
+  return compiled(test_modules::plus_one(), {at::ones({batch, 3})});
+}
+
 inline at::Tensor answer(data_parallel& model, std::vector<c10::IValue> inputs) {
   return model(std::move(inputs)).toTensor();
+}
+
+/// Waits until something holds, a minute at most.
+template <class Wanted>
+bool soon(Wanted wanted) {
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1); std::chrono::steady_clock::now() < end;)
+    if (wanted()) return true;
+  return false;
 }
 
 /// Whether a future becomes ready within a minute.

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 namespace {
 
 /// A batcher between a client and the doubles of two cores.
-struct fixture {
+struct batcher_fixture {
   deterministic_system system;
   probe parent{system}, client{system}, core0{system}, core1{system};
   std::shared_ptr<admission> gate = std::make_shared<admission>();
@@ -20,8 +20,8 @@ struct fixture {
   puppet_lanes lanes;
   batcher_actor subject = spawn_batcher(parent.parent(), {{1, 0, 1}, {}});
 
-  fixture() { client.send(subject, add_deployment{target, {}, {1e-3}}); }
-  ~fixture() { system.end(subject); }
+  batcher_fixture() { client.send(subject, add_deployment{target, {}, {1e-3}}); }
+  ~batcher_fixture() { system.end(subject); }
 
   probe& core(std::size_t i) { return i == 0 ? core0 : core1; }
   void up(std::size_t i) { client.send(subject, core_up{i, core(i).as<core_actor>()}); }
@@ -51,7 +51,7 @@ void expect_failed(const sent_request& r, errc code) {
 }  // namespace
 
 TEST_CASE("batcher: work goes to a core when it is there, and the next when credits come back") {
-  fixture f;
+  batcher_fixture f;
   auto r = f.enqueue_rows(8);
   f.core0.expect_none();
   f.up(0);
@@ -63,7 +63,7 @@ TEST_CASE("batcher: work goes to a core when it is there, and the next when cred
 }
 
 TEST_CASE("batcher: reports that come in bulk give all their credits back") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   f.up(1);
   auto r = f.enqueue_rows(16);
@@ -77,7 +77,7 @@ TEST_CASE("batcher: reports that come in bulk give all their credits back") {
 }
 
 TEST_CASE("batcher: a duplicate report changes nothing") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   auto r = f.enqueue_rows(12);
   auto work = f.core0.expect<start_execution>().work;
@@ -90,7 +90,7 @@ TEST_CASE("batcher: a duplicate report changes nothing") {
 }
 
 TEST_CASE("batcher: a request for a deployment that it does not have is answered with draining") {
-  fixture f;
+  batcher_fixture f;
   auto r = make_request(deployment_of(plus_one_model(4), 99, {0}), 4, f.gate);
   r.value->plan(true, {});
   f.client.send(f.subject, enqueue{r.value});
@@ -98,7 +98,7 @@ TEST_CASE("batcher: a request for a deployment that it does not have is answered
 }
 
 TEST_CASE("batcher: num_workers is a cap that can be changed") {
-  fixture f;
+  batcher_fixture f;
   f.client.send(f.subject, limit_workers{5, 1});
   f.up(0);
   f.up(1);
@@ -112,7 +112,7 @@ TEST_CASE("batcher: num_workers is a cap that can be changed") {
 }
 
 TEST_CASE("batcher: a withdrawn request is answered and its place taken by the next") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   auto a = f.enqueue_rows(4), b = f.enqueue_rows(4), c = f.enqueue_rows(4);
   auto running = f.core0.expect<start_execution>().work;
@@ -127,7 +127,7 @@ TEST_CASE("batcher: a withdrawn request is answered and its place taken by the n
 }
 
 TEST_CASE("batcher: what a core held goes to another when it goes down, and its late report is ignored") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   auto r = f.enqueue_rows(4);
   auto zombie = f.core0.expect<start_execution>().work;
@@ -141,7 +141,7 @@ TEST_CASE("batcher: what a core held goes to another when it goes down, and its 
 }
 
 TEST_CASE("batcher: when all cores are given up what waits fails at once") {
-  fixture f;
+  batcher_fixture f;
   auto r = f.enqueue_rows(4);
   f.client.send(f.subject, core_down{0, false});
   EXPECT(r.got->all.empty());
@@ -150,7 +150,7 @@ TEST_CASE("batcher: when all cores are given up what waits fails at once") {
 }
 
 TEST_CASE("batcher: a deployment without work is removed at once, one with work when it has run") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   auto other = deployment_of(plus_one_model(4), 6, {0});
   f.client.send(f.subject, add_deployment{other, {}, {1e-3}});
@@ -169,20 +169,20 @@ TEST_CASE("batcher: a deployment without work is removed at once, one with work 
 }
 
 TEST_CASE("batcher: the removal of a deployment that it does not have is answered too") {
-  fixture f;
+  batcher_fixture f;
   f.client.send(f.subject, remove_deployment{77});
   EXPECT(f.client.expect<deployment_removed>().id == 77);
 }
 
 TEST_CASE("batcher: it is not spawned with a bad configuration") {
-  fixture f;
+  batcher_fixture f;
   EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{0, 0, 1}, {}}), error);
   EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{2, -1, 4}, {}}), error);
   EXPECT_THROWS_AS(spawn_batcher(f.parent.parent(), {{}, 0ms}), error);
 }
 
 TEST_CASE("batcher: its status counts the executions in flight") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   f.up(1);
   auto r = f.enqueue_rows(12);
@@ -197,7 +197,7 @@ TEST_CASE("batcher: its status counts the executions in flight") {
 }
 
 TEST_CASE("batcher: told to quit, it answers what waits and what runs with draining") {
-  fixture f;
+  batcher_fixture f;
   f.up(0);
   auto a = f.enqueue_rows(8), b = f.enqueue_rows(4);
   auto running = f.core0.expect<start_execution>().work;

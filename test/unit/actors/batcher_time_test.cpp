@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct fixture {
+struct timed_batcher {
   deterministic_system system;
   probe parent{system}, client{system}, core{system};
   std::shared_ptr<admission> gate = std::make_shared<admission>();
@@ -20,15 +20,15 @@ struct fixture {
   puppet_lanes lanes;
   batcher_actor subject;
 
-  explicit fixture(coalescing_options options = {}, credit_config credits = {1, 0, 1})
-      : fixture(deployment_of_buckets({{4}}, 5, {0}, options), {}, {credits, {}}) {}
+  explicit timed_batcher(coalescing_options options = {}, credit_config credits = {1, 0, 1})
+      : timed_batcher(deployment_of_buckets({{4}}, 5, {0}, options), {}, {credits, {}}) {}
   /// `seconds`: what the programs are expected to take.
-  fixture(std::shared_ptr<const deployment> d, std::vector<double> seconds, batcher_config config)
+  timed_batcher(std::shared_ptr<const deployment> d, std::vector<double> seconds, batcher_config config)
       : target(std::move(d)), subject(spawn_batcher(parent.parent(), std::move(config))) {
     client.send(subject, add_deployment{target, {}, std::move(seconds)});
     client.send(subject, core_up{0, core.as<core_actor>()});
   }
-  ~fixture() { system.end(subject); }
+  ~timed_batcher() { system.end(subject); }
 
   sent_request enqueue_rows(std::int64_t rows, std::optional<std::chrono::nanoseconds> time_left = {}) {
     request_options options;
@@ -80,7 +80,7 @@ void expect_code(const sent_request& r, errc code) {
 }  // namespace
 
 TEST_CASE("batcher: a batch that is not full goes when its delay has passed, not a tick later or earlier") {
-  fixture f{{.max_queue_delay = 10ms}};
+  timed_batcher f{{.max_queue_delay = 10ms}};
   auto a = f.enqueue_rows(1);
   f.system.advance(5ms);
   auto b = f.enqueue_rows(1);
@@ -99,7 +99,7 @@ TEST_CASE("batcher: a batch that is not full goes when its delay has passed, not
 }
 
 TEST_CASE("batcher: a deadline is answered when it has come, and not before, whether the request waits or runs") {
-  fixture f;
+  timed_batcher f;
   auto running = f.enqueue_rows(4, 100ms), waiting = f.enqueue_rows(4, 50ms);
   f.system.advance(50ms - 1ns);
   EXPECT(waiting.got->all.empty());
@@ -114,7 +114,7 @@ TEST_CASE("batcher: a deadline is answered when it has come, and not before, whe
 }
 
 TEST_CASE("batcher: an earlier deadline that comes later is met too, and a stale tick does nothing") {
-  fixture f;
+  timed_batcher f;
   auto running = f.enqueue_rows(4);
   auto late = f.enqueue_rows(4, 100ms), early = f.enqueue_rows(4, 50ms);
   for (std::uint64_t generation : {0, 1, 77}) f.client.send(f.subject, batcher_tick{generation});
@@ -128,7 +128,7 @@ TEST_CASE("batcher: an earlier deadline that comes later is met too, and a stale
 }
 
 TEST_CASE("batcher: the deadline of an answered request does nothing, and holds up no end") {
-  fixture f;
+  timed_batcher f;
   auto r = f.enqueue_rows(4, 1h);
   f.finish();
   expect_code(r, errc::ok);
@@ -137,7 +137,7 @@ TEST_CASE("batcher: the deadline of an answered request does nothing, and holds 
 }
 
 TEST_CASE("batcher: a delay for which nobody waits any more asks for nothing, whatever took the rows away") {
-  fixture f{{.max_queue_delay = 10ms}};
+  timed_batcher f{{.max_queue_delay = 10ms}};
   auto late = f.enqueue_rows(1, 5ms);
   f.system.advance(5ms);
   expect_code(late, errc::deadline_exceeded);
@@ -153,7 +153,7 @@ TEST_CASE("batcher: a delay for which nobody waits any more asks for nothing, wh
 }
 
 TEST_CASE("batcher: when admission is closed a batch that waits for its delay goes at once") {
-  fixture f{{.max_queue_delay = 1h}};
+  timed_batcher f{{.max_queue_delay = 1h}};
   auto r = f.enqueue_rows(1);
   f.core.expect_none();
   f.client.send(f.subject, admission_closed{});
@@ -164,7 +164,7 @@ TEST_CASE("batcher: when admission is closed a batch that waits for its delay go
 TEST_CASE("batcher: what waits rises by a class with each time of ageing, and not a tick before") {
   for (auto early : {1ns, 0ns}) {
     NOTE(early.count());
-    fixture f{{.ageing = 10ms}};
+    timed_batcher f{{.ageing = 10ms}};
     f.keep_busy();
     auto low = f.enqueue_rows(4, of(priority::low));
     f.system.advance(20ms - early);
@@ -179,7 +179,7 @@ TEST_CASE("batcher: what waits rises by a class with each time of ageing, and no
 }
 
 TEST_CASE("batcher: a tenant that floods it gets no more rows than another of its class that has work") {
-  fixture f;
+  timed_batcher f;
   f.keep_busy();
   auto flood = f.enqueue_rows(400, of(priority::normal, "flood"));
   auto quiet = f.enqueue_rows(40, of(priority::normal, "quiet"));
@@ -197,7 +197,7 @@ TEST_CASE("batcher: a tenant that floods it gets no more rows than another of it
 TEST_CASE("batcher: a request is cancelled at every stage, and who shares its execution gets its answer") {
   for (std::string stage : {"waits", "bound", "runs", "half done"}) {
     NOTE(stage);
-    fixture f{{}, {2, 0, 2}};
+    timed_batcher f{{}, {2, 0, 2}};
     auto first = f.enqueue_rows(4);
     auto running = f.started();
     if (stage == "waits") f.enqueue_rows(4);  // takes the second credit
@@ -237,7 +237,7 @@ TEST_CASE("batcher: a request is cancelled at every stage, and who shares its ex
 // -- what is expected, and which program runs -------------------------------------------------------------------------
 
 TEST_CASE("batcher: a deadline that the measured executions cannot meet is refused at once") {
-  fixture f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, {}}};
+  timed_batcher f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, {}}};
   f.keep_busy();
   expect_code(f.enqueue_rows(1, 20ms - 1ns), errc::deadline_exceeded);
   auto fits = f.enqueue_rows(1, 20ms);
@@ -248,7 +248,7 @@ TEST_CASE("batcher: a deadline that the measured executions cannot meet is refus
 }
 
 TEST_CASE("batcher: a wait beyond max_queue_time is queue_full at once, and what was measured since counts") {
-  fixture f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, 15ms}};
+  timed_batcher f{deployment_of_buckets({{4}}, 5, {0}), {10e-3}, {{1, 0, 1}, 15ms}};
   f.keep_busy();
   auto waits = f.enqueue_rows(4);
   expect_code(f.enqueue_rows(1), errc::queue_full);
@@ -262,7 +262,7 @@ TEST_CASE("batcher: a wait beyond max_queue_time is queue_full at once, and what
 }
 
 TEST_CASE("batcher: rows of a lower class fill what would be padding") {
-  fixture f;
+  timed_batcher f;
   f.keep_busy();
   auto low = f.enqueue_rows(3, of(priority::low)), high = f.enqueue_rows(2, of(priority::high));
   f.end();
@@ -279,7 +279,7 @@ TEST_CASE("batcher: rows of a lower class fill what would be padding") {
 
 TEST_CASE("batcher: of several programs the one runs that is cheapest by what was measured") {
   for (double of_two : {1e-3, 20e-3}) {
-    fixture f{deployment_of(plus_one_for({{2, 2}, {8, 2}}), 5, {0}), {of_two, 10e-3}, {{1, 0, 1}, {}}};
+    timed_batcher f{deployment_of(plus_one_for({{2, 2}, {8, 2}}), 5, {0}), {of_two, 10e-3}, {{1, 0, 1}, {}}};
     auto r = f.enqueue_rows(2);
     auto work = f.started();
     EXPECT(work->batch == (of_two < 10e-3 ? 2 : 8));
@@ -289,7 +289,7 @@ TEST_CASE("batcher: of several programs the one runs that is cheapest by what wa
 }
 
 TEST_CASE("batcher: the buckets of a deployment have queues of their own, and take turns") {
-  fixture f{deployment_of_buckets({{4}, {4}}, 5, {0}), {1e-3}, {{1, 0, 1}, {}}};
+  timed_batcher f{deployment_of_buckets({{4}, {4}}, 5, {0}), {1e-3}, {{1, 0, 1}, {}}};
   f.keep_busy();
   auto enqueue_in = [&](std::size_t bucket) {
     auto r = make_request(f.target, 4, f.gate, 0, {}, bucket);

@@ -5,7 +5,6 @@
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
-using fixture = coordinator_fixture;
 
 TEST_CASE("coordinator: options that cannot be used are refused with a sentence") {
   EXPECT(validate(configure{}).has_value());
@@ -16,7 +15,7 @@ TEST_CASE("coordinator: options that cannot be used are refused with a sentence"
 }
 
 TEST_CASE("coordinator: it is not spawned with a bad configuration") {
-  fixture f;
+  coordinator_fixture f;
   coordinator_config good{f.target, f.gate, f.warnings, f.batcher.as<batcher_actor>(),
                           f.supervisor.as<supervisor_actor>(), true, {}, {}};
   EXPECT(validate(good).has_value());
@@ -36,7 +35,7 @@ TEST_CASE("coordinator: it is not spawned with a bad configuration") {
 // -- the normal path --------------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: a message is planned, passed to the batcher and answered once with its outputs") {
-  fixture f;
+  coordinator_fixture f;
   auto r = f.accepted(f.message(7, 10));
   EXPECT(r->chunks().size() == 3);
   EXPECT(r->dynamic_batching());
@@ -49,7 +48,7 @@ TEST_CASE("coordinator: a message is planned, passed to the batcher and answered
 }
 
 TEST_CASE("coordinator: the answer to a message says where its time went and which cores ran it") {
-  fixture f;
+  coordinator_fixture f;
   auto r = f.accepted(f.message(7, 10));
   run(r);
   auto m = f.client.expect<infer_response>();
@@ -61,14 +60,14 @@ TEST_CASE("coordinator: the answer to a message says where its time went and whi
 }
 
 TEST_CASE("coordinator: a CAF request is answered like a plain message") {
-  fixture f;
+  coordinator_fixture f;
   f.client.ask<infer_response>(f.subject, f.message(7));
   run(f.batcher.expect<enqueue>().value);
   f.expect_answered(7);
 }
 
 TEST_CASE("coordinator: a submission is passed on and answered through its own sink") {
-  fixture f;
+  coordinator_fixture f;
   auto r = make_request(f.target, 4, f.gate);
   f.client.send(f.subject, submission{r.value});
   run(f.batcher.expect<enqueue>().value);
@@ -77,13 +76,13 @@ TEST_CASE("coordinator: a submission is passed on and answered through its own s
 }
 
 TEST_CASE("coordinator: chunks that end in reverse order come back in the order of the input") {
-  fixture f;
+  coordinator_fixture f;
   run(f.accepted(f.message(1, 11)), true);
   f.expect_answered(1, 11);
 }
 
 TEST_CASE("coordinator: overlapping requests are answered each with its own, in whatever order they end") {
-  fixture f;
+  coordinator_fixture f;
   auto a = f.accepted(f.message(1, 3)), b = f.accepted(f.message(2, 9)), c = f.accepted(f.message(3, 1));
   run(c);
   f.expect_answered(3, 1);
@@ -94,14 +93,14 @@ TEST_CASE("coordinator: overlapping requests are answered each with its own, in 
 }
 
 TEST_CASE("coordinator: no rows are answered without the batcher") {
-  fixture f;
+  coordinator_fixture f;
   f.client.send(f.subject, f.message(1, 0));
   f.batcher.expect_none();
   f.expect_answered(1, 0);
 }
 
 TEST_CASE("coordinator: a split_size holds until it is unset") {
-  fixture f;
+  coordinator_fixture f;
   std::uint64_t id = 1;
   auto chunks = [&] {
     auto r = f.accepted(f.message(id, 12));
@@ -120,21 +119,21 @@ TEST_CASE("coordinator: a split_size holds until it is unset") {
 }
 
 TEST_CASE("coordinator: a request of no rows has a deadline as any other") {
-  fixture f;
+  coordinator_fixture f;
   f.client.send(f.subject, f.message(1, 0, -1));
   EXPECT(f.client.expect<infer_response>().error.code == errc::deadline_exceeded);
   f.batcher.expect_none();
 }
 
 TEST_CASE("coordinator: without dynamic batching no rows go to the batcher, which refuses them") {
-  fixture f{false};
+  coordinator_fixture f{false};
   auto r = f.accepted(f.message(1, 0));
   r->refuse({errc::batch_size_mismatch, "0 rows"});
   f.expect_failed(1, errc::batch_size_mismatch);
 }
 
 TEST_CASE("coordinator: status and drain are the supervisor's to answer") {
-  fixture f;
+  coordinator_fixture f;
   f.client.send(f.subject, status_query{});
   f.supervisor.expect_and_answer<status_query>();
   status s;
@@ -150,7 +149,7 @@ TEST_CASE("coordinator: status and drain are the supervisor's to answer") {
 // -- what is refused --------------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: a request for another model is refused, and an empty reference stands for any") {
-  fixture f;
+  coordinator_fixture f;
   auto m = f.message(1);
   m.model.content_hash = "another";
   f.client.send(f.subject, m);
@@ -162,7 +161,7 @@ TEST_CASE("coordinator: a request for another model is refused, and an empty ref
 }
 
 TEST_CASE("coordinator: inputs that do not fit are refused before they are counted") {
-  fixture f;
+  coordinator_fixture f;
   auto m = f.message(1);
   m.inputs.value = numbered_rows(4);
   f.client.send(f.subject, m);
@@ -178,7 +177,7 @@ TEST_CASE("coordinator: inputs that do not fit are refused before they are count
 }
 
 TEST_CASE("coordinator: what the gate refuses is answered with the gate's reason") {
-  fixture f;
+  coordinator_fixture f;
   SUBCASE("closed") {
     f.gate->close();
     f.client.send(f.subject, f.message(1));
@@ -194,7 +193,7 @@ TEST_CASE("coordinator: what the gate refuses is answered with the gate's reason
 }
 
 TEST_CASE("coordinator: a sender's id is taken until it is answered, and only for that sender") {
-  fixture f;
+  coordinator_fixture f;
   auto first = f.accepted(f.message(1));
   f.client.send(f.subject, f.message(1));
   f.expect_failed(1, errc::invalid_argument);
@@ -210,7 +209,7 @@ TEST_CASE("coordinator: a sender's id is taken until it is answered, and only fo
 }
 
 TEST_CASE("coordinator: a second word about an answered request changes nothing") {
-  fixture f;
+  coordinator_fixture f;
   auto r = f.accepted(f.message(1));
   auto id = r->id();
   run(r);
@@ -223,7 +222,7 @@ TEST_CASE("coordinator: a second word about an answered request changes nothing"
 // -- rules ------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: disabling dynamic batching is for the requests that come after it (S14)") {
-  fixture f;
+  coordinator_fixture f;
   auto before = f.accepted(f.message(1, 6));
   f.client.send(f.subject, configure{true, {}, {}});
   auto after = f.accepted(f.message(2, 8));
@@ -242,7 +241,7 @@ TEST_CASE("coordinator: disabling dynamic batching is for the requests that come
 }
 
 TEST_CASE("coordinator: options are set one by one and keep their values") {
-  fixture f;
+  coordinator_fixture f;
   f.client.send(f.subject, configure{false, 3, {}});
   auto limit = f.batcher.expect<limit_workers>();
   EXPECT(limit.deployment_id == 5);
@@ -256,7 +255,7 @@ TEST_CASE("coordinator: options are set one by one and keep their values") {
 }
 
 TEST_CASE("coordinator: what comes after it was told to serve another deployment is for that one, with its settings") {
-  fixture f;
+  coordinator_fixture f;
   f.client.send(f.subject, configure{false, 3, 2});
   f.batcher.expect<limit_workers>();
   auto before = f.accepted(f.message(1));
@@ -281,7 +280,7 @@ TEST_CASE("coordinator: what comes after it was told to serve another deployment
 }
 
 TEST_CASE("coordinator: the replacement of its model is the supervisor's to do, and to answer") {
-  fixture f;
+  coordinator_fixture f;
   f.client.ask<deployed>(f.subject, replace_model{plus_one_model(4)});
   auto m = f.supervisor.expect_and_answer<replace_model>();
   EXPECT(m.coordinator == f.subject.address());
@@ -291,7 +290,7 @@ TEST_CASE("coordinator: the replacement of its model is the supervisor's to do, 
 }
 
 TEST_CASE("coordinator: a split size without meaning and cores without work are warned of once") {
-  fixture f;
+  coordinator_fixture f;
   run(f.accepted(f.message(1, 9)));
   f.expect_answered(1, 9);
   EXPECT(f.warnings->sentences().empty());
@@ -313,7 +312,7 @@ TEST_CASE("coordinator: a split size without meaning and cores without work are 
 // -- cancel -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: a cancel of the sender withdraws the request, and the answer says so once") {
-  fixture f;
+  coordinator_fixture f;
   auto r = f.accepted(f.message(1));
   f.client.send(f.subject, cancel{1});
   auto w = f.batcher.expect<withdraw>();
@@ -328,7 +327,7 @@ TEST_CASE("coordinator: a cancel of the sender withdraws the request, and the an
 }
 
 TEST_CASE("coordinator: nobody cancels another's request, nor one that is not there") {
-  fixture f;
+  coordinator_fixture f;
   auto r = f.accepted(f.message(1));
   probe other{f.system};
   other.send(f.subject, cancel{1});
@@ -340,7 +339,7 @@ TEST_CASE("coordinator: nobody cancels another's request, nor one that is not th
 }
 
 TEST_CASE("coordinator: what a client sent that goes away is taken back, and nobody else's") {
-  fixture f;
+  coordinator_fixture f;
   auto staying = f.accepted(f.message(1));
   std::vector<request_ptr> left;
   {
@@ -366,7 +365,7 @@ TEST_CASE("coordinator: what a client sent that goes away is taken back, and nob
 }
 
 TEST_CASE("coordinator: a client that goes away with nothing open takes nothing back") {
-  fixture f;
+  coordinator_fixture f;
   {
     probe leaving{f.system};
     leaving.send(f.subject, f.message(1));
@@ -379,7 +378,7 @@ TEST_CASE("coordinator: a client that goes away with nothing open takes nothing 
 // -- what a message carries -------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: class, tenant and remaining time of a message are the request's, counted from its receipt") {
-  fixture f;
+  coordinator_fixture f;
   auto m = f.message(1, 4, 100);
   m.priority = 2;
   m.tenant = "weather";
@@ -399,7 +398,7 @@ TEST_CASE("coordinator: class, tenant and remaining time of a message are the re
 }
 
 TEST_CASE("coordinator: a priority that there is not is refused") {
-  fixture f;
+  coordinator_fixture f;
   auto m = f.message(1);
   m.priority = 3;
   f.client.send(f.subject, m);
@@ -409,7 +408,7 @@ TEST_CASE("coordinator: a priority that there is not is refused") {
 }
 
 TEST_CASE("coordinator: the longest time that a stranger can send is no deadline in the past, the most negative one is") {
-  fixture f;
+  coordinator_fixture f;
   constexpr auto most = std::numeric_limits<std::int64_t>::max();
   std::uint64_t id = 1;
   for (auto remaining : {most, most / 1'000'000, std::numeric_limits<std::int64_t>::min()}) {
@@ -424,7 +423,7 @@ TEST_CASE("coordinator: the longest time that a stranger can send is no deadline
 // -- the end ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("coordinator: told to quit, it answers what is open with draining") {
-  fixture f;
+  coordinator_fixture f;
   auto a = f.accepted(f.message(1)), b = f.accepted(f.message(2));
   f.parent.watch(f.subject.address());
   f.system.end(f.subject);
@@ -440,7 +439,7 @@ TEST_CASE("coordinator: told to quit, it answers what is open with draining") {
 }
 
 TEST_CASE("coordinator: dropped by its last holder, it goes when what came by message is answered") {
-  fixture f;
+  coordinator_fixture f;
   auto a = f.accepted(f.message(1)), b = f.accepted(f.message(2));
   f.parent.watch(f.subject.address());
   f.subject = nullptr;
@@ -453,7 +452,7 @@ TEST_CASE("coordinator: dropped by its last holder, it goes when what came by me
 }
 
 TEST_CASE("coordinator: dropped by its last holder with nothing open, it goes at once") {
-  fixture f;
+  coordinator_fixture f;
   f.parent.watch(f.subject.address());
   f.subject = nullptr;
   f.parent.expect<caf::down_msg>();

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 namespace {
 
 /// A core with a puppet lane, between a supervisor and a batcher that are doubles.
-struct fixture {
+struct core_fixture {
   puppet_lanes lanes;
   deterministic_system system;
   probe supervisor{system}, batcher{system};
@@ -22,7 +22,7 @@ struct fixture {
   std::shared_ptr<const deployment> target = deployment_of(model, 1, {3});
   core_actor subject;
 
-  explicit fixture(hang_limits limits = {}) {
+  explicit core_fixture(hang_limits limits = {}) {
     lanes.loads_at_once = false;
     subject = spawn_core(supervisor.parent(),
                          {{3, 1, {}},
@@ -32,7 +32,7 @@ struct fixture {
                           limits});
     supervisor.watch(subject.address());
   }
-  ~fixture() {
+  ~core_fixture() {
     supervisor.ignore_the_rest();
     system.end(subject);
   }
@@ -56,7 +56,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE("core: a load is answered with its operation when the lane has loaded") {
-  fixture f;
+  core_fixture f;
   f.supervisor.send(f.subject, load_model{f.model, 17});
   f.supervisor.expect_none();
   EXPECT(f.status().models == 0);
@@ -71,7 +71,7 @@ TEST_CASE("core: a load is answered with its operation when the lane has loaded"
 }
 
 TEST_CASE("core: overlapping loads are answered each with its own operation, also of one model") {
-  fixture f;
+  core_fixture f;
   const auto& other = plus_one_model(2);
   f.supervisor.send(f.subject, load_model{f.model, 1});
   f.supervisor.send(f.subject, load_model{other, 2});
@@ -84,7 +84,7 @@ TEST_CASE("core: overlapping loads are answered each with its own operation, als
 }
 
 TEST_CASE("core: a load that fails is answered with the failure, and the model is not counted") {
-  fixture f;
+  core_fixture f;
   f.supervisor.send(f.subject, load_model{f.model, 1});
   f.lanes.load(3, {errc::forward_failed, "the warm-up failed"});
   EXPECT(f.supervisor.expect<model_loaded>().report.error.text == "the warm-up failed");
@@ -92,7 +92,7 @@ TEST_CASE("core: a load that fails is answered with the failure, and the model i
 }
 
 TEST_CASE("core: a model that is unloaded is counted no more") {
-  fixture f;
+  core_fixture f;
   f.supervisor.send(f.subject, load_model{f.model, 1});
   f.lanes.load(3);
   f.supervisor.expect<model_loaded>();
@@ -102,7 +102,7 @@ TEST_CASE("core: a model that is unloaded is counted no more") {
 }
 
 TEST_CASE("core: a model that is unloaded while it loads is not counted, unless it is loaded once more") {
-  fixture f;
+  core_fixture f;
   f.supervisor.send(f.subject, load_model{f.model, 1});
   f.supervisor.send(f.subject, unload_model{f.model.id()});
   f.system.run();
@@ -123,7 +123,7 @@ TEST_CASE("core: a model that is unloaded while it loads is not counted, unless 
 }
 
 TEST_CASE("core: executions go to the lane in order, and their reports to the batcher, the observer and the status") {
-  fixture f;
+  core_fixture f;
   auto [a, first] = f.start(4);
   auto [b, second] = f.start(3);
   REQUIRE(f.lanes.started(3) == 2);
@@ -148,7 +148,7 @@ TEST_CASE("core: executions go to the lane in order, and their reports to the ba
 }
 
 TEST_CASE("core: an execution that was taken back before it ran is reported and not counted") {
-  fixture f;
+  core_fixture f;
   auto [r, work] = f.start(4);
   r.value->answer().fail({errc::cancelled, "x"});
   r.value->answer().drop(*work->parts[0].where);
@@ -158,7 +158,7 @@ TEST_CASE("core: an execution that was taken back before it ran is reported and 
 }
 
 TEST_CASE("core: an execution that fails is reported with its error, and the core lives on") {
-  fixture f;
+  core_fixture f;
   f.start(4);
   f.lanes.fail(3, "it broke");
   EXPECT(f.batcher.expect<executions_done>().reports->front().error.text == "it broke");
@@ -169,7 +169,7 @@ TEST_CASE("core: an execution that fails is reported with its error, and the cor
 }
 
 TEST_CASE("core: when its lane is lost it quits with the reason and gives the lane up") {
-  fixture f;
+  core_fixture f;
   auto [r, work] = f.start(4);
   f.supervisor.send(f.subject, load_model{f.model, 1});
   f.lanes.die(3, "the device fell off the bus");
@@ -186,7 +186,7 @@ TEST_CASE("core: when its lane is lost it quits with the reason and gives the la
 }
 
 TEST_CASE("core: when an execution takes too long it gives the lane up, and not a tick before") {
-  fixture f{{200ms, {}}};
+  core_fixture f{{200ms, {}}};
   auto& p = f.lanes.of(3);
   f.start(4);  // waits in the lane for 50 ms
   f.system.advance(50ms);
@@ -207,7 +207,7 @@ TEST_CASE("core: when an execution takes too long it gives the lane up, and not 
 }
 
 TEST_CASE("core: an idle lane has not hung, however long it idles") {
-  fixture f{{200ms, 300ms}};
+  core_fixture f{{200ms, 300ms}};
   f.start(4);
   f.lanes.finish(3);
   f.batcher.ignore_the_rest();
@@ -221,7 +221,7 @@ TEST_CASE("core: an idle lane has not hung, however long it idles") {
 }
 
 TEST_CASE("core: a step of a load has a limit of its own") {
-  fixture f{{200ms, 1s}};
+  core_fixture f{{200ms, 1s}};
   auto& p = f.lanes.of(3);
   f.supervisor.send(f.subject, load_model{f.model, 1});
   p.activity = {f.system.now(), true};
@@ -236,7 +236,7 @@ TEST_CASE("core: a step of a load has a limit of its own") {
 }
 
 TEST_CASE("core: without limits nothing takes too long") {
-  fixture f;
+  core_fixture f;
   f.start(4);
   f.lanes.of(3).activity = {f.system.now(), false};
   f.system.advance(1h);
@@ -246,14 +246,14 @@ TEST_CASE("core: without limits nothing takes too long") {
 }
 
 TEST_CASE("core: told to quit, it gives its lane up without an error") {
-  fixture f;
+  core_fixture f;
   f.system.end(f.subject);
   EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
   EXPECT_FALSE(f.lanes.of(3).alive);
 }
 
 TEST_CASE("core: told to quit, it waits for the reports of what its lane runs, so that the observer hears of them") {
-  fixture f;
+  core_fixture f;
   f.start(4);
   f.start(4);
   caf::anon_send_exit(f.subject, caf::exit_reason::user_shutdown);
@@ -267,7 +267,7 @@ TEST_CASE("core: told to quit, it waits for the reports of what its lane runs, s
 }
 
 TEST_CASE("core: told to quit, it starts nothing more, and gives a lane up that is silent for 100 ms") {
-  fixture f;
+  core_fixture f;
   auto [r, work] = f.start(4);
   caf::anon_send_exit(f.subject, caf::exit_reason::user_shutdown);
   f.start(4);
@@ -301,7 +301,7 @@ TEST_CASE("core: without a batcher its reports go nowhere") {
 }
 
 TEST_CASE("core: it is not spawned with a bad configuration") {
-  fixture f;
+  core_fixture f;
   core_config none{{3, 1, {}}, {}, {}, {}};
   EXPECT(contains(validate(none).error().text, "make_lane of core nc:3 is empty"));
   EXPECT_THROWS_AS(spawn_core(f.supervisor.parent(), none), error);
@@ -316,7 +316,7 @@ TEST_CASE("core: it is not spawned with a bad configuration") {
 
 TEST_CASE("core: whatever keeps its lane from being made, it dies with a sentence") {
   auto reason = [](const lane_factory& make) {
-    fixture f;
+    core_fixture f;
     auto subject = spawn_core(f.supervisor.parent(), {{3, 1, {}}, make, {}, {}});
     f.supervisor.watch(subject.address());
     return caf::to_string(f.supervisor.expect<caf::down_msg>().reason);

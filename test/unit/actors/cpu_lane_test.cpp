@@ -44,7 +44,7 @@ class lane_ears final : public lane_sink {
   std::vector<std::string> said_;
 };
 
-struct fixture {
+struct lane_fixture {
   compiled_model plus_one = plus_one_model(4);
   compiled_model gated = trace(gated_plus_one(), {at::zeros({4, 2})}, {auto_cast::none, false});
   std::shared_ptr<lane_ears> ears = std::make_shared<lane_ears>();
@@ -71,7 +71,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE("cpu lane: executions that wait go before the next step of a load") {
-  fixture f;
+  lane_fixture f;
   f.subject->load(f.plus_one);
   REQUIRE(f.ears->wait_for(1).size() == 1);
   forward_gate gate{1};
@@ -90,7 +90,7 @@ TEST_CASE("cpu lane: executions that wait go before the next step of a load") {
 }
 
 TEST_CASE("cpu lane: loads end in the order in which they began") {
-  fixture f;
+  lane_fixture f;
   forward_gate gate{1};
   f.subject->load(f.gated);
   REQUIRE(gate.wait_for(1));
@@ -103,7 +103,7 @@ TEST_CASE("cpu lane: loads end in the order in which they began") {
 }
 
 TEST_CASE("cpu lane: an unload ends the loads of its model that came before it, and those alone") {
-  fixture f;
+  lane_fixture f;
   forward_gate gate{1};
   f.subject->load(f.gated);
   REQUIRE(gate.wait_for(1));
@@ -120,7 +120,7 @@ TEST_CASE("cpu lane: an unload ends the loads of its model that came before it, 
 }
 
 TEST_CASE("cpu lane: one that is given up in the middle of a load ends with its step, and says nothing more") {
-  fixture f;
+  lane_fixture f;
   REQUIRE(wait_for_abandoned_lanes(1min));  // of other tests
   forward_gate gate{1};
   f.subject->load(f.gated);

@@ -17,13 +17,13 @@ using namespace ganglion::test;
 namespace {
 
 /// An execution of parts, one for each of the given row ranges.
-struct fixture {
+struct execution_fixture {
   compiled_model model = plus_one_model(4);
   std::shared_ptr<const deployment> target = deployment_of(model, 1, {0});
   execution_ptr work = std::make_shared<execution>();
   staging buffers;
 
-  fixture() { work->batch = 4; }
+  execution_fixture() { work->batch = 4; }
 
   void add(const sent_request& r, std::int64_t first, std::int64_t rows) {
     if (!planned(r)) r.value->plan(true, {});
@@ -44,7 +44,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE("a whole contiguous chunk is a view: nothing is copied") {
-  fixture f;
+  execution_fixture f;
   auto r = make_request(f.target, 12);
   f.add(r, 4, 4);
   const auto& input = r.value->leaves()[0].toTensor();
@@ -54,14 +54,14 @@ TEST_CASE("a whole contiguous chunk is a view: nothing is copied") {
 }
 
 TEST_CASE("a request of exactly the batch is its own input") {
-  fixture f;
+  execution_fixture f;
   auto r = make_request(f.target, 4);
   f.add(r, 0, 4);
   EXPECT(f.assembled().data_ptr() == r.value->leaves()[0].toTensor().data_ptr());
 }
 
 TEST_CASE("padding repeats the last row") {
-  fixture f;
+  execution_fixture f;
   auto r = make_request(f.target, 6);
   f.add(r, 4, 2);
   EXPECT(f.work->rows() == 2);
@@ -72,7 +72,7 @@ TEST_CASE("padding repeats the last row") {
 }
 
 TEST_CASE("the buffer of padded rows is used again and holds nothing of the time before") {
-  fixture f;
+  execution_fixture f;
   auto first = make_request(f.target, 3);
   f.add(first, 0, 3);
   auto* buffer = f.assembled().data_ptr();
@@ -85,7 +85,7 @@ TEST_CASE("the buffer of padded rows is used again and holds nothing of the time
 }
 
 TEST_CASE("parts of several requests stand one after the other") {
-  fixture f;
+  execution_fixture f;
   auto a = make_request(f.target, 5), b = make_request(f.target, 2, std::make_shared<admission>(), 90);
   f.add(a, 4, 1);
   f.add(b, 0, 2);
@@ -99,7 +99,7 @@ TEST_CASE("rows that are not contiguous, and rows of another dimension than 0, a
   auto model = trace(test_modules::plus_one(), {at::zeros({2, 3})}, {auto_cast::none, false});
   auto inputs = at::arange(12, at::kFloat);
   SUBCASE("strided rows") {
-    fixture f;
+    execution_fixture f;
     f.target = deployment_of(model, 1, {0}, 0);
     f.work->batch = 2;
     auto strided = inputs.view({3, 4}).t();  // [4, 3]
@@ -111,7 +111,7 @@ TEST_CASE("rows that are not contiguous, and rows of another dimension than 0, a
     EXPECT(at::equal(f.assembled(), strided.narrow(0, 2, 2)));
   }
   SUBCASE("dim 1") {
-    fixture f;
+    execution_fixture f;
     f.target = deployment_of(model, 1, {0, 1}, 1);
     f.work->batch = 3;
     auto wide = inputs.view({2, 6});
@@ -126,7 +126,7 @@ TEST_CASE("rows that are not contiguous, and rows of another dimension than 0, a
 
 TEST_CASE("leaves that are no rows go to every execution as they are") {
   auto model = trace(test_modules::with_numbers(), {at::zeros({2, 3}), 2.0, 1}, {auto_cast::none, false});
-  fixture f;
+  execution_fixture f;
   f.target = deployment_of(model, 1, {0});
   f.work->batch = 2;
   auto r = request::admit(1, f.target, {{at::ones({3, 3}), 2.5, 4}, 3}, std::make_shared<admission>(), [](response&&) {
@@ -141,7 +141,7 @@ TEST_CASE("leaves that are no rows go to every execution as they are") {
 }
 
 TEST_CASE("an execution runs its program and commits its rows, without the padding") {
-  fixture f;
+  execution_fixture f;
   auto r = make_request(f.target, 3);
   f.add(r, 0, 3);
   auto program = f.model.make_replica();
@@ -155,7 +155,7 @@ TEST_CASE("an execution runs its program and commits its rows, without the paddi
 }
 
 TEST_CASE("an execution of which all parts were taken back does not run") {
-  fixture f;
+  execution_fixture f;
   auto r = make_request(f.target, 4);
   f.add(r, 0, 4);
   r.value->answer().fail({errc::cancelled, "x"});
@@ -167,7 +167,7 @@ TEST_CASE("an execution of which all parts were taken back does not run") {
 }
 
 TEST_CASE("a part that was taken back gets nothing, and the others get theirs") {
-  fixture f;
+  execution_fixture f;
   auto a = make_request(f.target, 2), b = make_request(f.target, 2, std::make_shared<admission>(), 7);
   f.add(a, 0, 2);
   f.add(b, 0, 2);
@@ -180,7 +180,7 @@ TEST_CASE("a part that was taken back gets nothing, and the others get theirs") 
 }
 
 TEST_CASE("what the model throws ends in the report, with the chunk, its rows and the core") {
-  fixture f;
+  execution_fixture f;
   f.model = trace(test_modules::fails_on_marked_rows(), {at::zeros({4, 2})}, {auto_cast::none, false});
   f.target = deployment_of(f.model, 1, {0});
   auto r = make_request(f.target, 8, std::make_shared<admission>(), 1'000'000);
@@ -199,7 +199,7 @@ TEST_CASE("what the model throws ends in the report, with the chunk, its rows an
 }
 
 TEST_CASE("what fails on a single row says so") {
-  fixture f;
+  execution_fixture f;
   f.model = trace(test_modules::fails_on_marked_rows(), {at::zeros({4, 2})}, {auto_cast::none, false});
   f.target = deployment_of(f.model, 1, {0});
   auto r = make_request(f.target, 8, std::make_shared<admission>(), 1'000'000);
@@ -213,7 +213,7 @@ TEST_CASE("what fails on a single row says so") {
 namespace {
 
 /// One request of 12 rows, of which an execution runs three batches of 4.
-struct together_fixture : fixture {
+struct together_fixture : execution_fixture {
   sent_request r;
 
   explicit together_fixture(const torch::jit::Module& module, std::int64_t first = 0) {
@@ -326,7 +326,7 @@ TEST_CASE("batches that are taken back while one of them runs stop there, and no
 
 TEST_CASE("what nobody waits for any more is not started, and its neighbour is") {
   for (bool late : {true, false}) {
-    fixture f;
+    execution_fixture f;
     request_options options;
     if (late) options.deadline = clock::now() - std::chrono::nanoseconds(1);
     auto a = make_request(f.target, 2, std::make_shared<admission>(), 0, options);

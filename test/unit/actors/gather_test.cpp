@@ -3,6 +3,7 @@
 #include <support/doctest.hpp>
 #include <support/errors.hpp>
 #include <support/random_parts.hpp>
+#include <support/values.hpp>
 
 #include <ganglion/actors/coordinator/chunk_plan.hpp>
 #include <ganglion/model_io/value_tree.hpp>
@@ -21,12 +22,12 @@ using ganglion::test::random_parts;
 namespace {
 
 /// A gather with slots of the given rows, and what it delivered.
-struct fixture {
+struct gather_fixture {
   std::vector<response> delivered;
   std::deque<slot> slots;
   std::optional<gather> all;
 
-  explicit fixture(const std::vector<std::int64_t>& parts, bool sliced = true,
+  explicit gather_fixture(const std::vector<std::int64_t>& parts, bool sliced = true,
                    std::vector<std::int64_t> out_axis = {}, std::vector<at::Tensor> outputs = {}) {
     gather_config config;
     config.outputs = std::move(outputs);
@@ -59,7 +60,6 @@ struct fixture {
   }
 };
 
-c10::IValue tuple(std::vector<c10::IValue> elements) { return c10::ivalue::Tuple::create(std::move(elements)); }
 
 at::Tensor numbers(at::IntArrayRef sizes, at::ScalarType dtype = at::kFloat) {
   return at::arange(c10::multiply_integers(sizes), at::kLong).view(sizes).to(dtype);
@@ -80,7 +80,7 @@ TEST_CASE("rows that were cut into slices, padded and committed in any order com
   std::mt19937 random(2);
   for (int round = 0; round < 300; ++round) {
     auto parts = random_parts(random, 12, 7);
-    fixture f{parts};
+    gather_fixture f{parts};
     auto rows = std::accumulate(parts.begin(), parts.end(), std::int64_t{0});
     auto x = numbers({rows, 3, 2});
     auto y = numbers({rows}, at::kLong) * 5;
@@ -114,7 +114,7 @@ TEST_CASE("chunks that were cut along any dimension and kept in any order come b
     for (std::int64_t d = 0; d < rank; ++d) sizes.push_back(1 + static_cast<std::int64_t>(random() % 3));
     sizes[static_cast<std::size_t>(axis)] = std::accumulate(parts.begin(), parts.end(), std::int64_t{0});
     auto x = numbers(sizes);
-    fixture f{parts, false, {axis}};
+    gather_fixture f{parts, false, {axis}};
     for (auto i : shuffled(parts.size(), random)) {
       REQUIRE(f.delivered.empty());
       REQUIRE(f.commit(i, x.narrow(axis, f.slots[i].first_row(), parts[i])));
@@ -125,7 +125,7 @@ TEST_CASE("chunks that were cut along any dimension and kept in any order come b
 }
 
 TEST_CASE("rows of no elements are gathered too") {
-  fixture f{{2, 1}};
+  gather_fixture f{{2, 1}};
   f.commit(0, at::zeros({2, 0}));
   f.commit(1, at::zeros({1, 0}));
   EXPECT(f.only().outputs.toTensor().sizes() == at::IntArrayRef{3, 0});
@@ -133,7 +133,7 @@ TEST_CASE("rows of no elements are gathered too") {
 
 TEST_CASE("the structure of the outputs is kept") {
   for (bool sliced : {true, false}) {
-    fixture f{{1, 2}, sliced, {0, 0, 0}};
+    gather_fixture f{{1, 2}, sliced, {0, 0, 0}};
     c10::Dict<std::string, at::Tensor> dict;
     auto outputs = [](std::int64_t rows, float value) {
       c10::Dict<std::string, at::Tensor> named;
@@ -157,7 +157,7 @@ TEST_CASE("the structure of the outputs is kept") {
 TEST_CASE("None is an output as any other: beside a tensor it is a mismatch, whichever comes first") {
   for (bool sliced : {true, false})
     for (bool none_first : {true, false}) {
-      fixture f{{2, 2}, sliced, {0}};
+      gather_fixture f{{2, 2}, sliced, {0}};
       f.commit(0, none_first ? c10::IValue{} : c10::IValue{numbers({2, 2})});
       f.commit(1, none_first ? c10::IValue{numbers({2, 2})} : c10::IValue{});
       EXPECT(f.only().error.code == errc::gather_mismatch);
@@ -165,7 +165,7 @@ TEST_CASE("None is an output as any other: beside a tensor it is a mismatch, whi
 }
 
 TEST_CASE("a 0-dimensional output becomes a vector with one element a chunk") {
-  fixture f{{2, 2, 2}, false, {-1, 0}};
+  gather_fixture f{{2, 2, 2}, false, {-1, 0}};
   for (std::size_t i : {2, 0, 1}) f.commit(i, tuple({at::scalar_tensor(10.0 + static_cast<double>(i)), at::ones({2})}));
   const auto& elements = f.only().outputs.toTupleRef().elements();
   EXPECT(at::equal(elements[0].toTensor(), at::tensor({10.f, 11.f, 12.f})));
@@ -178,7 +178,7 @@ TEST_CASE("the answer has storage of its own, also where the program returned it
   for (bool sliced : {true, false}) {
     for (std::size_t chunks : {1, 2}) {
       auto input = numbers({static_cast<std::int64_t>(chunks) * 2, 2});
-      fixture f{std::vector<std::int64_t>(chunks, 2), sliced, {0}};
+      gather_fixture f{std::vector<std::int64_t>(chunks, 2), sliced, {0}};
       for (std::size_t i = 0; i < chunks; ++i) f.commit(i, input.narrow(0, static_cast<std::int64_t>(i) * 2, 2));
       auto answer = f.only().outputs.toTensor();
       EXPECT(at::equal(answer, input));
@@ -192,7 +192,7 @@ TEST_CASE("the answer has storage of its own, also where the program returned it
 TEST_CASE("the answer is written into the tensors that were given, and those are returned") {
   for (bool sliced : {true, false}) {
     auto x = at::full({3, 2}, -1.f), y = at::full({3}, -1, at::kLong);
-    fixture f{{2, 1}, sliced, {0, 0}, {x, y}};
+    gather_fixture f{{2, 1}, sliced, {0, 0}, {x, y}};
     f.commit(1, tuple({numbers({3, 2}).narrow(0, 2, 1), 5, numbers({3}, at::kLong).narrow(0, 2, 1)}));
     f.commit(0, tuple({numbers({3, 2}).narrow(0, 0, 2), 5, numbers({3}, at::kLong).narrow(0, 0, 2)}));
     const auto& elements = f.only().outputs.toTupleRef().elements();
@@ -207,7 +207,7 @@ TEST_CASE("the answer is written into the tensors that were given, and those are
 TEST_CASE("a tensor that was given and does not fit the outputs fails the request, and nothing is written to it") {
   for (bool sliced : {true, false})
     for (auto given : {at::full({4, 2}, -1.f), at::full({3, 2}, -1.0, at::kDouble)}) {
-      fixture f{{2, 1}, sliced, {0}, {given}};
+      gather_fixture f{{2, 1}, sliced, {0}, {given}};
       f.commit(0, numbers({2, 2}));
       f.commit(1, numbers({1, 2}));
       EXPECT(f.only_failure().code == errc::gather_mismatch);
@@ -218,7 +218,7 @@ TEST_CASE("a tensor that was given and does not fit the outputs fails the reques
 
 TEST_CASE("the answer is an ordinary tensor that can be written to, also where the program ran in inference mode") {
   for (bool sliced : {true, false}) {
-    fixture f{{2}, sliced, {0}};
+    gather_fixture f{{2}, sliced, {0}};
     {
       c10::InferenceMode inference;
       f.commit(0, at::ones({2, 2}));
@@ -235,7 +235,7 @@ TEST_CASE("the answer is an ordinary tensor that can be written to, also where t
 TEST_CASE("chunks whose outputs disagree fail the request and name the chunk and its rows") {
   for (bool sliced : {true, false}) {
     auto fail_with = [sliced](const c10::IValue& first, const c10::IValue& second) {
-      fixture f{{2, 2}, sliced, {0, 0}};
+      gather_fixture f{{2, 2}, sliced, {0, 0}};
       f.commit(0, first, 0, 2, 3);
       f.commit(1, second, 0, 2, 4);
       auto failed = f.only_failure();
@@ -271,33 +271,33 @@ TEST_CASE("chunks whose outputs disagree fail the request and name the chunk and
 
 TEST_CASE("a NaN that all chunks return as a number is no mismatch") {
   for (bool sliced : {true, false}) {
-    fixture f{{1, 1}, sliced, {0}};
+    gather_fixture f{{1, 1}, sliced, {0}};
     for (std::size_t i : {0, 1}) f.commit(i, tuple({at::ones({1}), std::numeric_limits<double>::quiet_NaN()}));
     EXPECT(f.only().ok());
   }
 }
 
 TEST_CASE("an execution that returns another number of rows than it was given cannot be cut") {
-  fixture f{{2}};
+  gather_fixture f{{2}};
   f.commit(0, at::ones({1, 3}), 0, 4);
   EXPECT(f.only_failure().code == errc::gather_mismatch);
   EXPECT(contains(f.only_failure().text, "f32[1,3]"));
   EXPECT(contains(f.only_failure().text, "execution of 4 rows"));
 
-  fixture later{{2, 2}};
+  gather_fixture later{{2, 2}};
   later.commit(0, at::ones({4, 3}), 0, 4);
   later.commit(1, at::ones({2, 3}), 0, 4);
   EXPECT(later.only_failure().code == errc::gather_mismatch);
 }
 
 TEST_CASE("a 0-dimensional output cannot be cut into rows") {
-  fixture f{{2}};
+  gather_fixture f{{2}};
   f.commit(0, at::scalar_tensor(1.0));
   EXPECT(f.only_failure().code == errc::gather_mismatch);
 }
 
 TEST_CASE("after a mismatch the answer still waits for all rows") {
-  fixture f{{1, 1, 1}};
+  gather_fixture f{{1, 1, 1}};
   f.commit(0, at::ones({1}));
   f.commit(1, at::ones({1}, at::kLong));
   EXPECT(f.all->failed());
@@ -309,7 +309,7 @@ TEST_CASE("after a mismatch the answer still waits for all rows") {
 // -- once -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a late commit of a revoked attempt changes nothing") {
-  fixture f{{2, 2}};
+  gather_fixture f{{2, 2}};
   REQUIRE(f.slots[0].start(0));
   REQUIRE(f.slots[0].retry());
   EXPECT_FALSE(f.all->commit(f.slots[0], 0, at::full({2}, 66.f), 0, 2, 0));
@@ -322,7 +322,7 @@ TEST_CASE("a late commit of a revoked attempt changes nothing") {
 }
 
 TEST_CASE("the first failure is the request's") {
-  fixture f{{1, 1}};
+  gather_fixture f{{1, 1}};
   f.all->fail({errc::cancelled, "first"});
   f.all->fail({errc::core_lost, "second"});
   f.commit(0, at::ones({1}));
@@ -332,7 +332,7 @@ TEST_CASE("the first failure is the request's") {
 }
 
 TEST_CASE("dropping a slot twice, or one that is done, resolves nothing a second time") {
-  fixture f{{1, 1, 1}};
+  gather_fixture f{{1, 1, 1}};
   f.all->fail({errc::cancelled, "x"});
   f.all->drop(f.slots[0]);
   f.all->drop(f.slots[0]);
@@ -347,7 +347,7 @@ TEST_CASE("every interleaving of commits, retries, drops and failures answers ex
   std::mt19937 random(4);
   for (int round = 0; round < 2'000; ++round) {
     auto parts = random_parts(random, 6, 3);
-    fixture f{parts};
+    gather_fixture f{parts};
     std::vector<bool> resolved(parts.size(), false);
     std::vector<std::int64_t> value(parts.size());
     bool failed = false;
@@ -395,24 +395,24 @@ TEST_CASE("every interleaving of commits, retries, drops and failures answers ex
 }
 
 TEST_CASE("a gather that is destroyed before its answer delivers draining once") {
-  fixture f{{1, 1}};
+  gather_fixture f{{1, 1}};
   f.commit(0, at::ones({1}));
   f.all.reset();
   EXPECT(f.only_failure().code == errc::draining);
 
-  fixture answered{{1}};
+  gather_fixture answered{{1}};
   answered.commit(0, at::ones({1}));
   answered.all.reset();
   EXPECT(answered.only().ok());
 
-  fixture failed{{1}};
+  gather_fixture failed{{1}};
   failed.all->fail({errc::cancelled, "the reason that came first"});
   failed.all.reset();
   EXPECT(failed.only_failure().code == errc::cancelled);
 }
 
 TEST_CASE("a request of no rows is answered with the outputs that are given") {
-  fixture f{{}};
+  gather_fixture f{{}};
   f.all->deliver_empty(tuple({at::zeros({0, 3}), 5}));
   const auto& elements = f.only().outputs.toTupleRef().elements();
   EXPECT(elements[0].toTensor().sizes() == at::IntArrayRef{0, 3});
@@ -421,13 +421,13 @@ TEST_CASE("a request of no rows is answered with the outputs that are given") {
 
 TEST_CASE("an answer that does not fit in memory fails with its size, sliced or not") {
   const auto row = std::int64_t{1} << 45;
-  fixture sliced{{2, 2}};
+  gather_fixture sliced{{2, 2}};
   sliced.commit(0, at::zeros({1, 1}).expand({2, row}));
   sliced.commit(1, at::zeros({1, 1}).expand({2, row}));
   EXPECT(sliced.only_failure().code == errc::core_memory_exceeded);
   EXPECT(sliced.only_failure().text ==
          "the answer's output of f32[4,35184372088832] does not fit in memory: send fewer rows at once");
-  fixture joined{{2, 2}, false, {0}};
+  gather_fixture joined{{2, 2}, false, {0}};
   joined.commit(0, at::zeros({1, 1}).expand({2, row}));
   joined.commit(1, at::zeros({1, 1}).expand({2, row}));
   EXPECT(joined.only_failure() == sliced.only_failure());

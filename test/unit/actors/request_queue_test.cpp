@@ -9,12 +9,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct fixture {
+struct queue_fixture {
   std::shared_ptr<const deployment> target = deployment_of_batch(4, 1, {0, 1});
   request_queue queue;
   clock::time_point now;
 
-  explicit fixture(queue_config config = {4, 10ms}) : queue(config) {}
+  explicit queue_fixture(queue_config config = {4, 10ms}) : queue(config) {}
 
   request_ptr push(std::int64_t rows, request_options options = {}, std::optional<std::int64_t> split = {}) {
     auto r = make_request(target, rows, std::make_shared<admission>(), 0, std::move(options));
@@ -68,7 +68,7 @@ std::optional<std::size_t> core_zero(const batch& b) {
 }  // namespace
 
 TEST_CASE("rows are joined in order of arrival, and a request that does not fit is split") {
-  fixture f;
+  queue_fixture f;
   EXPECT(f.queue.empty());
   auto a = f.push(3), b = f.push(6), c = f.push(1);
   EXPECT(f.queue.rows() == 10);
@@ -81,7 +81,7 @@ TEST_CASE("rows are joined in order of arrival, and a request that does not fit 
 }
 
 TEST_CASE("urgent classes go first, and the others fill what is left") {
-  fixture f;
+  queue_fixture f;
   auto low = f.push(3, priority::low), normal = f.push(2, priority::normal), high = f.push(1, priority::high);
   EXPECT(f.queue.most_urgent() == priority::high);
   EXPECT(f.queue.rows_up_to(priority::high) == 1);
@@ -95,7 +95,7 @@ TEST_CASE("urgent classes go first, and the others fill what is left") {
 }
 
 TEST_CASE("what waits for long rises by a class, and one more after as long again") {
-  fixture f;
+  queue_fixture f;
   auto low = f.push(1, priority::low);
   f.now += 9ms;
   f.queue.age(f.now);
@@ -116,14 +116,14 @@ TEST_CASE("what waits for long rises by a class, and one more after as long agai
 }
 
 TEST_CASE("without ageing nothing rises") {
-  fixture f{{4, 0ms}};
+  queue_fixture f{{4, 0ms}};
   f.push(1, priority::low);
   f.queue.age(f.now + 24h);
   EXPECT(f.queue.most_urgent() == priority::low);
 }
 
 TEST_CASE("tenants take turns in rows, whatever they send and in whatever pieces") {
-  fixture f;
+  queue_fixture f;
   for (int i = 0; i < 100; ++i) f.push(1, "many small");
   f.push(100, "one large");
   for (int i = 0; i < 10; ++i) f.push(10, "some");
@@ -138,7 +138,7 @@ TEST_CASE("tenants take turns in rows, whatever they send and in whatever pieces
 }
 
 TEST_CASE("tenants take turns in rows also where their chunks join nobody, however large") {
-  fixture f;
+  queue_fixture f;
   auto push = [&f](std::int64_t rows, const char* tenant) {
     request_options options;
     options.tenant = tenant;
@@ -157,7 +157,7 @@ TEST_CASE("tenants take turns in rows also where their chunks join nobody, howev
 }
 
 TEST_CASE("a tenant whose chunks join nobody keeps its turn while the rows of others go together") {
-  fixture f;
+  queue_fixture f;
   std::map<std::string, std::int64_t> rows;
   auto count = [&rows](const batch& taken) {
     for (const auto& p : taken.pieces) rows[p.owner->options().tenant] += p.rows;
@@ -178,7 +178,7 @@ TEST_CASE("a tenant whose chunks join nobody keeps its turn while the rows of ot
 }
 
 TEST_CASE("a tenant that has less than its turn leaves the rest to the others, and earns nothing by waiting") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push(1, "a"), b = f.push(9, "b");
   expect_pieces(f.queue.take_joined(4), {{a, 0, 1}, {b, 0, 3}});
   auto late = f.push(8, "a");
@@ -205,7 +205,7 @@ TEST_CASE("only what goes with the first row joins it: equal values beside the r
 }
 
 TEST_CASE("a request with chunks of its own joins nobody, and the rest of a large chunk stays on its core") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push(10, {}, 10), b = f.push(4);
   EXPECT_FALSE(a->joinable());
   EXPECT(f.queue.count_joinable(4).of_all == 4);  // b's, were it the front
@@ -227,7 +227,7 @@ TEST_CASE("a request with chunks of its own joins nobody, and the rest of a larg
 }
 
 TEST_CASE("the rest of a chunk goes before its own class and behind the more urgent, and rises like what waits") {
-  fixture f;
+  queue_fixture f;
   auto chunk = f.push(16, of(priority::low), 16);
   f.queue.take_chunk(0);
   EXPECT(f.queue.most_urgent() == priority::low);
@@ -255,7 +255,7 @@ TEST_CASE("the rest of a chunk goes before its own class and behind the more urg
 }
 
 TEST_CASE("what runs again is as urgent as the most urgent of it") {
-  fixture f;
+  queue_fixture f;
   auto low = f.push(2, priority::low), normal = f.push(2, priority::normal);
   f.queue.take_joined(4);
   auto &a = low->add_slot(0, 2, 0), &b = normal->add_slot(0, 2, 0);
@@ -271,7 +271,7 @@ TEST_CASE("what runs again is as urgent as the most urgent of it") {
 }
 
 TEST_CASE("what runs again goes together, and first") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push(4), b = f.push(1);
   auto &first = a->add_slot(0, 2, 0), &second = a->add_slot(2, 2, 1);
   f.queue.push_again({{{a, 0, 2, 0, &first, true}, {a, 2, 2, 1, &second, true}}, {}, {}, 1});
@@ -284,7 +284,7 @@ TEST_CASE("what runs again goes together, and first") {
 }
 
 TEST_CASE("what is withdrawn waits nowhere any more") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push(30, {}, 10), b = f.push(5, "b"), c = f.push(1, priority::low);
   f.queue.take_chunk(0);
   auto& where = a->add_slot(0, 4, 0);
@@ -303,7 +303,7 @@ TEST_CASE("what is withdrawn waits nowhere any more") {
 // -- keys -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("rows with different values beside them are counted and taken apart") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push_keyed(1, 1), b = f.push_keyed(2, 2), c = f.push_keyed(1, 1), d = f.push_keyed(1, 1, priority::low);
   auto plain = f.push(3);
   EXPECT(f.queue.count_joinable(4).of_its_class == 2);
@@ -317,7 +317,7 @@ TEST_CASE("rows with different values beside them are counted and taken apart") 
 }
 
 TEST_CASE("what rises in class is counted there, also by its key") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push_keyed(2, 1, priority::low);
   f.now += 5ms;
   auto b = f.push_keyed(1, 1, priority::normal);
@@ -328,7 +328,7 @@ TEST_CASE("what rises in class is counted there, also by its key") {
 }
 
 TEST_CASE("others could go where they are a batch by themselves or join nobody") {
-  fixture f;
+  queue_fixture f;
   f.push_keyed(1, 1);
   EXPECT_FALSE(f.queue.others_could_go());
   f.push_keyed(3, 1);
@@ -343,7 +343,7 @@ TEST_CASE("others could go where they are a batch by themselves or join nobody")
 }
 
 TEST_CASE("what is withdrawn is no longer counted with its key") {
-  fixture f;
+  queue_fixture f;
   auto a = f.push_keyed(1, 1), b = f.push_keyed(4, 2);
   EXPECT(f.queue.others_could_go());
   f.queue.withdraw(b);

@@ -11,7 +11,7 @@ using namespace ganglion::test;
 
 namespace {
 
-struct fixture {
+struct request_fixture {
   std::shared_ptr<admission> gate = std::make_shared<admission>();
   std::shared_ptr<const deployment> target = deployment_of(plus_one_model(4), 1, {0, 1});
 
@@ -27,7 +27,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE("an admitted request is counted with its rows and bytes") {
-  fixture f;
+  request_fixture f;
   auto r = f.make(6);
   EXPECT(r.value->rows() == 6);
   EXPECT(r.value->row_bytes() == 8);
@@ -37,7 +37,7 @@ TEST_CASE("an admitted request is counted with its rows and bytes") {
 }
 
 TEST_CASE("a request that the gate refuses never calls its sink") {
-  fixture f;
+  request_fixture f;
   f.gate->close();
   bool called = false;
   auto refused = request::admit(1, f.target, {{numbered_rows(2)}, 2}, f.gate, [&](response&&) { called = true; });
@@ -48,7 +48,7 @@ TEST_CASE("a request that the gate refuses never calls its sink") {
 }
 
 TEST_CASE("a request that is dropped before it was planned is answered with draining") {
-  fixture f;
+  request_fixture f;
   auto r = f.make(6);
   r.value.reset();
   REQUIRE(r.got->once());
@@ -57,7 +57,7 @@ TEST_CASE("a request that is dropped before it was planned is answered with drai
 }
 
 TEST_CASE("a request that is dropped half way is answered with draining and leaves the queue's count once") {
-  fixture f;
+  request_fixture f;
   auto r = f.make(6);
   r.value->plan(true, {});
   auto& s = r.value->add_slot(0, 4, 0);
@@ -72,7 +72,7 @@ TEST_CASE("a request that is dropped half way is answered with draining and leav
 }
 
 TEST_CASE("a request that is answered leaves every count once") {
-  fixture f;
+  request_fixture f;
   auto r = f.make(6);
   r.value->plan(true, {});
   for (std::size_t i = 0; i < r.value->chunks().size(); ++i) {
@@ -93,7 +93,7 @@ TEST_CASE("a request that is answered leaves every count once") {
 TEST_CASE("a refused request is answered once with the reason, planned or not, with rows or without") {
   for (bool planned : {false, true})
     for (std::int64_t rows : {0, 5}) {
-      fixture f;
+      request_fixture f;
       auto r = f.make(rows);
       if (planned) r.value->plan(false, {});
       r.value->refuse({errc::batch_size_mismatch, "no"});
@@ -107,7 +107,7 @@ TEST_CASE("a refused request is answered once with the reason, planned or not, w
 }
 
 TEST_CASE("a plan holds the rules of its time: cut and padded, by split size, or compiled chunks alone") {
-  fixture f;
+  request_fixture f;
   auto dynamic = f.make(10);
   dynamic.value->plan(true, {});
   EXPECT(dynamic.value->dynamic_batching());
@@ -122,7 +122,7 @@ TEST_CASE("a plan holds the rules of its time: cut and padded, by split size, or
 }
 
 TEST_CASE("no rows are answered with empty outputs of the compiled trailing shapes and dtypes") {
-  fixture f;
+  request_fixture f;
   auto model = trace(test_modules::nested_outputs(), {at::zeros({2, 3, 4}, at::kDouble)}, {auto_cast::none, false});
   f.target = deployment_of(model, 1, {0});
   auto got = std::make_shared<answers>();
@@ -139,7 +139,7 @@ TEST_CASE("no rows are answered with empty outputs of the compiled trailing shap
 }
 
 TEST_CASE("tensors for the answer are checked against it before anything runs: number, kind, dtype and sizes") {
-  fixture f;
+  request_fixture f;
   const checked_inputs inputs{{numbered_rows(6)}, 6};
   auto checked = [&](std::vector<at::Tensor> outputs) {
     auto result = check_outputs(*f.target, inputs, outputs);
@@ -199,7 +199,7 @@ TEST_CASE("a sink that throws harms nobody, and the gate's log is told of it") {
 TEST_CASE("numbers of requests are unique") { EXPECT(request::next_id() != request::next_id()); }
 
 TEST_CASE("the sink is let go once it was called") {
-  fixture f;
+  request_fixture f;
   auto held = std::make_shared<int>(1);
   auto r = request::admit(1, f.target, {{numbered_rows(1)}, 1}, f.gate, [held](response&&) {}).value();
   EXPECT(held.use_count() == 2);

@@ -10,6 +10,8 @@
 
 namespace ganglion::test {
 
+inline const failure no_warm_up{errc::forward_failed, "the warm-up failed", -1, -1, 0};
+
 /// A whole engine on puppet lanes, and one client.
 struct supervisor_fixture {
   puppet_lanes lanes;

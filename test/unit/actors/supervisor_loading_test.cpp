@@ -7,7 +7,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const failure no_warm_up{errc::forward_failed, "the warm-up failed", -1, -1, 0};
 
 /// A deploy under way, of which the loads are answered when the test says so.
 struct loading_fixture : supervisor_fixture {

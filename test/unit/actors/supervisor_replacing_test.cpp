@@ -7,8 +7,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const failure no_warm_up{errc::forward_failed, "the warm-up failed", -1, -1, 0};
-
 compiled_model scripted_model(const std::string& code, std::vector<std::int64_t> shape = {4, 2}) {
   return trace(test_modules::scripted(code), {at::zeros(shape)}, {auto_cast::none, false});
 }

@@ -1,6 +1,7 @@
 #include <ganglion/engine/device_id.hpp>
 
 #include <support/doctest.hpp>
+#include <support/errors.hpp>
 
 #include <limits>
 #include <map>
@@ -22,10 +23,6 @@ std::string refusal(const std::vector<device_id>& ids, std::size_t visible) {
   REQUIRE(found.has_error());
   EXPECT(found.error().code == errc::invalid_device_id);
   return found.error().text;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include "child_process.hpp"
 #include "scratch_directory.hpp"
+#include "topology_requests.hpp"
 
 #include <support/doctest.hpp>
+#include <support/errors.hpp>
 
 #include <memory>
 #include <set>
@@ -13,24 +15,6 @@ using ganglion::test::child_process;
 using ganglion::test::scratch_directory;
 
 namespace {
-
-topology_request host_of(std::size_t cores) {
-  topology_request request;
-  request.host_cores = cores;
-  return request;
-}
-
-topology_request visible(std::size_t host, std::string text) {
-  auto request = host_of(host);
-  request.visible_cores_env = std::move(text);
-  return request;
-}
-
-topology_request first(std::size_t host, std::string number) {
-  auto request = host_of(host);
-  request.num_cores_env = std::move(number);
-  return request;
-}
 
 /// The global indices, or the error's text.
 std::string describe(const topology& found) {
@@ -51,10 +35,6 @@ std::unique_ptr<child_process> holder_of(const topology_request& request,
     kept->emplace(reserve_cores(request, directory));
     return describe(**kept);
   });
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

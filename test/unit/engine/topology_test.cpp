@@ -1,6 +1,9 @@
 #include <ganglion/engine/topology.hpp>
 
+#include "topology_requests.hpp"
+
 #include <support/doctest.hpp>
+#include <support/errors.hpp>
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,10 +16,6 @@ namespace {
 
 using core_list = std::vector<std::size_t>;
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 core_query never_asked() {
   return [](std::size_t) -> expected<std::optional<pid_t>> {
     return failure{errc::io_failed, "nobody was to be asked"};
@@ -28,24 +27,6 @@ core_query held_by(std::map<std::size_t, pid_t> holders) {
     auto found = holders.find(global);
     return found == holders.end() ? std::optional<pid_t>{} : found->second;
   };
-}
-
-topology_request host_of(std::size_t cores) {
-  topology_request request;
-  request.host_cores = cores;
-  return request;
-}
-
-topology_request visible(std::size_t host, std::string text) {
-  auto request = host_of(host);
-  request.visible_cores_env = std::move(text);
-  return request;
-}
-
-topology_request first(std::size_t host, std::string number) {
-  auto request = host_of(host);
-  request.num_cores_env = std::move(number);
-  return request;
 }
 
 topology resolved(const topology_request& request, const core_query& query = never_asked()) {

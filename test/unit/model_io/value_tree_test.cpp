@@ -1,4 +1,5 @@
 #include <support/doctest.hpp>
+#include <support/values.hpp>
 
 #include "random_tree.hpp"
 
@@ -9,10 +10,6 @@
 using namespace ganglion;
 
 namespace {
-
-c10::IValue tuple(std::vector<c10::IValue> elements) {
-  return c10::ivalue::Tuple::create(std::move(elements));
-}
 
 c10::TupleTypePtr point_type() {
   return c10::TupleType::createNamed(

@@ -1,25 +1,15 @@
 #include <bench_rates.hpp>
 #include <chart_axis.hpp>
 
+#include "parsed_svg.hpp"
+
 #include <support/doctest.hpp>
-
-#include <boost/property_tree/ptree.hpp>
-#include <boost/property_tree/xml_parser.hpp>
-
-#include <sstream>
 
 using namespace ganglion::command;
 
 namespace {
 
 using element = boost::property_tree::ptree;
-
-element parsed(const std::string& svg) {
-  std::istringstream stream{svg};
-  element tree;
-  read_xml(stream, tree);
-  return tree.get_child("svg");
-}
 
 std::vector<element> all(const element& document, const std::string& name) {
   std::vector<element> result;
