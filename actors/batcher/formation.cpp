@@ -203,7 +203,6 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
       p.owner->leave_queue(p.rows);
     }
     work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.losses});
-    work->input_bytes += p.rows * p.owner->row_bytes();
     offset += p.rows;
     if (lone_ && lone_->id == p.owner->id() && (lone_->had[core] += p.rows) >= lone_->share) cores_.hold_back(core);
   }

@@ -140,6 +140,7 @@ void formation::cancel(std::uint64_t request_id, failure f) {
 }
 
 void formation::advance(clock::time_point now) {
+  forget_unreported();
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     auto id = deadlines_.begin()->second;
     live_.at(id).deadline.reset();
@@ -165,6 +166,14 @@ void formation::drop(const request_ptr& r) {
 void formation::forget(const request& r) {
   auto node = live_.extract(r.id());
   if (node && node.mapped().deadline) deadlines_.erase(*node.mapped().deadline);
+}
+
+void formation::forget_unreported() {
+  std::erase_if(unreported_, [this](const request_ptr& r) {
+    if (!r->answer().delivered()) return false;
+    forget(*r);
+    return true;
+  });
 }
 
 void formation::fail_all_of(const deployment_state& d, const failure& f) {
@@ -235,6 +244,7 @@ std::vector<execution_ptr> formation::core_down(std::size_t core, bool returns) 
   }
   for (auto& [id, d] : deployments_)
     if (cores_.all_lost(d.target->cores)) fail_all_of(d, all_cores_lost);
+  forget_unreported();
   return ran;
 }
 
@@ -246,8 +256,15 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
   batch waited{{}, work->enqueued, {}, {}};
   std::map<std::uint64_t, batch> ran;
   for (const auto& p : work->parts) {
-    // Rows that the lane committed, or still commits, are not lost, whatever became of its report.
-    if (p.owner->answer().failed() || p.where->is_settled()) continue;
+    // The lane may have failed a request, or answered it, and its report of that is lost with the core.
+    if (p.owner->answer().failed()) {
+      drop(p.owner);
+      continue;
+    }
+    if (p.where->is_settled()) {
+      unreported_.push_back(p.owner);
+      continue;
+    }
     bool running = p.where->is_running();
     auto losses = p.losses;
     bool again = ++losses.held < most_losses && !(running && (losses.running || !elsewhere));

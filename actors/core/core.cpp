@@ -32,6 +32,19 @@ expected<void> validate(const hang_limits& limits) {
   return valid ? check("max_load_step_time", limits.max_load_step_time) : valid;
 }
 
+namespace {
+
+/// What is longer than a year is as good, and the clock can count ten of it.
+constexpr std::chrono::nanoseconds longest_limit = 365 * 24h;
+
+}  // namespace
+
+std::optional<std::chrono::nanoseconds> load_step_time_of(const hang_limits& limits) {
+  constexpr std::chrono::nanoseconds least = 10s;
+  if (limits.max_load_step_time || !limits.max_execution_time) return limits.max_load_step_time;
+  return std::max(least, 10 * std::min(*limits.max_execution_time, longest_limit));
+}
+
 bool is_hang(const caf::error& reason) { return reason == caf::sec::request_timeout; }
 
 namespace {
@@ -85,6 +98,7 @@ struct core_state {
   std::map<std::uint64_t, std::size_t> model_bytes;
   /// The executions that the lane was given and has not reported.
   std::size_t in_lane = 0;
+  clock::time_point in_lane_since;  // when that was 0 last
   /// Whether it will look at its lane.
   bool looks = false;
   /// Why it quits, once it is told to.
@@ -103,6 +117,20 @@ using core_pointer = core_actor::stateful_pointer<core_state>;
 
 // -- lanes that hang --------------------------------------------------------------------------------------------------
 
+/// How long the lane may be at what it does. Executions that wait behind a step of a load are not kept for ever: where
+/// forwards have a limit, so has the step, from when the first of them came.
+struct lane_limit {
+  std::optional<std::chrono::nanoseconds> time;
+  clock::time_point from;
+};
+
+lane_limit limit_of(const core_state& s, const lane_activity& busy) {
+  const auto& limits = s.config.limits;
+  if (!busy.loading) return {limits.max_execution_time, busy.since};
+  if (limits.max_load_step_time || s.in_lane == 0) return {limits.max_load_step_time, busy.since};
+  return {load_step_time_of(limits), std::max(busy.since, s.in_lane_since)};
+}
+
 /// Looks at the lane in time for whatever it does or begins, for as long as there is something that it does.
 void watch(core_pointer self) {
   auto& s = self->state;
@@ -111,7 +139,7 @@ void watch(core_pointer self) {
   auto now = self->clock().now();
   auto at = now + std::min(execution.value_or(load.value_or(0ns)), load.value_or(execution.value_or(0ns)));
   if (auto busy = s.lane->activity())
-    if (const auto& limit = busy->loading ? load : execution) at = std::min(at, busy->since + *limit);
+    if (auto limit = limit_of(s, *busy); limit.time) at = std::min(at, limit.from + *limit.time);
   s.looks = true;
   send_later(*self, core_actor{self}, std::max(at - now, 0ns), look_at_lane{});
 }
@@ -121,13 +149,12 @@ void on_look(core_pointer self) {
   s.looks = false;
   auto busy = s.lane->activity();
   if (busy && !s.ending) {
-    const auto& limit = busy->loading ? s.config.limits.max_load_step_time : s.config.limits.max_execution_time;
-    if (limit && self->clock().now() - busy->since >= *limit)
+    if (auto limit = limit_of(s, *busy); limit.time && self->clock().now() - limit.from >= *limit.time)
       return self->quit(caf::make_error(
           caf::sec::request_timeout,
           fmt::format("{} = {:.6g} ms passed while it {}: its thread is left behind",
                       busy->loading ? "max_load_step_time" : "max_execution_time",
-                      std::chrono::duration<double, std::milli>(*limit).count(),
+                      std::chrono::duration<double, std::milli>(*limit.time).count(),
                       busy->loading ? "loaded a model" : "ran an execution")));
   }
   watch(self);
@@ -165,7 +192,7 @@ void on_loaded(core_pointer self, const lane_loaded& m) {
 void on_start(core_pointer self, const start_execution& m) {
   auto& s = self->state;
   if (s.ending) return;
-  ++s.in_lane;
+  if (s.in_lane++ == 0) s.in_lane_since = self->clock().now();
   s.lane->start(m.work);
   watch(self);
 }
@@ -220,6 +247,8 @@ std::string make_lane(core_state& s) {
 core_actor::behavior_type core_behavior(core_pointer self, core_config config) {
   auto& s = self->state;
   s.config = std::move(config);
+  for (auto* limit : {&s.config.limits.max_execution_time, &s.config.limits.max_load_step_time})
+    if (*limit) *limit = std::min(**limit, longest_limit);
   s.born = self->clock().now();
   self->set_exit_handler([self](caf::exit_msg& m) { on_exit(self, m); });
   s.port = std::make_shared<core_port>(caf::actor_cast<caf::weak_actor_ptr>(self->ctrl()));

@@ -14,6 +14,7 @@
 #include <list>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <variant>
@@ -123,7 +124,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     // What it still computes is for nobody: it must not take the CPUs from the lane that follows it.
     sched_param none{};
     for (auto thread : threads_) sched_setscheduler(thread, SCHED_IDLE, &none);
-    abandoned_bytes_ = model_bytes_ + running_bytes_;
+    abandoned_bytes_ = model_bytes_ + held_input_bytes();
     ++all.threads.count;
     all.threads.bytes += *abandoned_bytes_;
   }
@@ -163,7 +164,6 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   bool wait(command& next) {
     std::unique_lock lock(mutex_);
     activity_.reset();
-    running_bytes_ = 0;
     if (commands_.empty() && !stopped_) {
       idle_ = true;
       wake_.wait(lock, [this] { return stopped_ || !commands_.empty(); });
@@ -174,7 +174,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     commands_.pop_front();
     auto* work = std::get_if<execution_ptr>(&next);
     activity_ = {clock::now(), work == nullptr};
-    if (work != nullptr) running_bytes_ = static_cast<std::size_t>((*work)->input_bytes);
+    if (work != nullptr) held_.push_back(*work);
     return true;
   }
 
@@ -265,11 +265,22 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
       auto waiting = depth_ - reports_.size();
       if (!at_once && reports_.size() < waiting) return;
       depth_ -= reports_.size();
+      held_.clear();
       sink = sink_;
     }
     auto reports = std::move(reports_);
     reports_.clear();
     if (sink) sink->finished(std::move(reports));
+  }
+
+  /// Of the requests that have rows in what was begun and not reported. The lock is held.
+  std::size_t held_input_bytes() const {
+    std::set<const request*> owners;
+    for (const auto& work : held_)
+      for (const auto& p : work->parts) owners.insert(p.owner.get());
+    std::size_t bytes = 0;
+    for (const auto* owner : owners) bytes += static_cast<std::size_t>(owner->rows() * owner->row_bytes());
+    return bytes;
   }
 
   execution_report report_of(execution_ptr&& work) {
@@ -311,7 +322,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   bool idle_ = false;
   bool stopped_ = false;
   std::optional<lane_activity> activity_;
-  std::size_t model_bytes_ = 0, running_bytes_ = 0;
+  std::size_t model_bytes_ = 0;
+  std::vector<execution_ptr> held_;  // begun, and not reported
   std::vector<pid_t> threads_;  // this one and its intra-op threads
   std::optional<std::size_t> abandoned_bytes_;  // once it was left behind
   bool ended_ = false;

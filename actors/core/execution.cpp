@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 
 namespace ganglion {
 
@@ -19,11 +20,19 @@ struct row_range {
 
 row_range rows_of(const slot& where) { return {where.first_row(), where.rows()}; }
 
-/// The rows that one of several forwards runs; of one alone, all of its only part.
+/// The rows of its first owner that one of several forwards runs; of one alone, from the first to the last: what went
+/// together again after a loss may have gaps.
 row_range rows_of(const execution& work, std::int64_t forward) {
-  auto all = rows_of(*work.parts.front().where);
-  if (work.forwards == 1) return all;
-  return {all.first + forward * work.batch, work.batch};
+  const auto& front = work.parts.front();
+  auto all = rows_of(*front.where);
+  if (work.forwards > 1) return {all.first + forward * work.batch, work.batch};
+  for (const auto& p : work.parts) {
+    if (p.owner != front.owner) continue;
+    const auto end = std::max(all.first + all.rows, p.where->first_row() + p.where->rows());
+    all.first = std::min(all.first, p.where->first_row());
+    all.rows = end - all.first;
+  }
+  return all;
 }
 
 /// The rows of a leaf along the scattered dimension.

@@ -33,10 +33,8 @@ void tell_of_death(supervisor_state& s, std::size_t index, std::string why, std:
 /// Warm-up runs forwards: where those have a limit, it has one too on a core that starts again, for what hung once may
 /// hang in each of them.
 hang_limits limits_of(const supervisor_state& s, const core_entry& c) {
-  constexpr std::chrono::nanoseconds least = std::chrono::seconds(10);
   auto limits = s.config.limits;
-  if (c.restart_count > 0 && limits.max_execution_time && !limits.max_load_step_time)
-    limits.max_load_step_time = std::max(least, 10 * *limits.max_execution_time);
+  if (c.restart_count > 0) limits.max_load_step_time = load_step_time_of(limits);
   return limits;
 }
 
@@ -114,17 +112,6 @@ std::vector<model_status> models_of(const supervisor_state& s) {
   return result;
 }
 
-/// The parts of a status that are still to come.
-struct status_collection {
-  status result;
-  std::size_t missing = 0;
-  std::function<void(const status&)> reply;
-
-  void part_came() {
-    if (--missing == 0) reply(result);
-  }
-};
-
 constexpr auto status_timeout = std::chrono::seconds(1);
 
 }  // namespace
@@ -133,6 +120,8 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
   auto& s = self->state;
   auto collection = std::make_shared<status_collection>();
   collection->reply = std::move(reply);
+  std::erase_if(s.collections, [](const auto& c) { return !c->reply; });
+  s.collections.push_back(collection);
   auto& result = collection->result;
   result.queued_rows = static_cast<std::uint64_t>(s.config.gate->queued_rows());
   result.queued_bytes = static_cast<std::uint64_t>(s.config.gate->queued_bytes());
@@ -147,7 +136,7 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
     result.cores[i].index = i;
     result.cores[i].restarts = s.cores[i].restart_count;
     result.cores[i].lost = s.cores[i].restarts.lost() && !s.cores[i].announced;
-    if (!s.cores[i].handle) continue;
+    if (!s.cores[i].handle || s.ending) continue;
     ++collection->missing;
     self->request(s.cores[i].handle, status_timeout, status_query{})
         .then(
@@ -161,16 +150,21 @@ void collect_status(supervisor_pointer self, std::function<void(const status&)> 
             },
             [collection](const caf::error&) { collection->part_came(); });
   }
-  if (s.batcher) {
+  for (const auto& [address, entry] : s.coordinators)
+    if (entry.leaving != 0) collection->told_as[entry.leaving] = entry.deployment;
+  if (s.batcher && !s.ending) {
     ++collection->missing;
     self->request(s.batcher, status_timeout, status_query{})
         .then(
             [collection](const status& part) {
               auto& all = collection->result;
               all.executions_in_flight = part.executions_in_flight;
-              for (const auto& m : part.models)
+              for (const auto& m : part.models) {
+                auto told = collection->told_as.find(m.id);
+                auto id = told == collection->told_as.end() ? m.id : told->second;
                 for (auto& ours : all.models)
-                  if (ours.id == m.id) ours.executions_in_flight = m.executions_in_flight;
+                  if (ours.id == id) ours.executions_in_flight += m.executions_in_flight;
+              }
               collection->part_came();
             },
             [collection](const caf::error&) { collection->part_came(); });

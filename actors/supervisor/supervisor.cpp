@@ -51,6 +51,8 @@ void begin_ending(supervisor_pointer self, caf::error reason) {
   for (auto& [generation, promise] : s.drains)
     promise.deliver(drained{static_cast<std::uint64_t>(s.config.gate->unanswered())});
   s.drains.clear();
+  for (auto& collection : s.collections) collection->answer();
+  s.collections.clear();
 }
 
 /// Ends children in order; called again at each that went down.
@@ -103,6 +105,7 @@ void on_down(supervisor_pointer self, caf::down_msg& m) {
 
 caf::result<drained> on_drain(supervisor_pointer self, const drain& m) {
   auto& s = self->state;
+  if (s.ending) return drained{static_cast<std::uint64_t>(s.config.gate->unanswered())};
   auto promise = self->make_response_promise<drained>();
   auto generation = ++s.drain_generation;
   s.drains.emplace(generation, promise);

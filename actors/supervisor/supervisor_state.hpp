@@ -5,8 +5,12 @@
 #include <caf/all.hpp>
 
 #include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
+#include <vector>
 
 namespace ganglion {
 
@@ -59,6 +63,22 @@ struct coordinator_entry {
   std::deque<ganglion::operation> next;
 };
 
+/// The parts of a status that are still to come.
+struct status_collection {
+  status result;
+  std::size_t missing = 0;
+  std::map<std::uint64_t, std::uint64_t> told_as;  ///< of a model that leaves: the one that took its place
+  std::function<void(const status&)> reply;        ///< null once it was called
+
+  void part_came() {
+    if (--missing == 0) answer();
+  }
+  /// With what has come.
+  void answer() {
+    if (auto to = std::exchange(reply, nullptr)) to(result);
+  }
+};
+
 struct supervisor_state {
   supervisor_config config;
   batcher_actor batcher;
@@ -70,6 +90,7 @@ struct supervisor_state {
   std::uint64_t last_operation = 0;
   std::map<std::uint64_t, caf::typed_response_promise<drained>> drains;
   std::uint64_t drain_generation = 0;
+  std::vector<std::shared_ptr<status_collection>> collections;
   bool ending = false;
   caf::error exit_reason;
 

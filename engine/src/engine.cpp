@@ -155,7 +155,7 @@ engine::state::state(engine_options given)
     });
     trace = value_or_throw(std::move(opened));
     config.batcher.lost = [trace = trace](const execution_ptr& work, std::size_t core) {
-      trace->add_lost(record_of({work, {}, true, work->formed, clock::now(), clock::now()}, core));
+      trace->add_lost(record_of({work, {}, true, work->formed, clock::now(), clock::now(), work->forwards}, core));
     };
   }
   config.log = [told = options.log](std::string_view sentence) { told(log_level::warning, sentence); };

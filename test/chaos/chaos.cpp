@@ -162,6 +162,8 @@ void expect_enough(const settings& s, const saboteur& faults, const outcomes& al
   // A pair of faults takes about three seconds at most, in which it gets no more than 6,000 requests.
   const auto least = s.requests / 10'000;
   found.expect(faults.deaths() >= least && faults.hangs() >= least, "too few cores died or hung");
+  // Whatever a core was lost with runs once more, each request by itself: a fault costs one request at the most.
+  all.expect_at_most(errc::core_lost, faults.deaths() + faults.hangs());
   if (s.requests < 1'000) return;
   all.expect_share(errc::ok, 0.85);
   for (auto code : {errc::forward_failed, errc::deadline_exceeded, errc::cancelled}) all.expect_share(code, 0.001);

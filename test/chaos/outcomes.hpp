@@ -61,6 +61,13 @@ class outcomes {
                                               100 * share, to_string(code), 100 * least));
   }
 
+  /// That no more requests than that ended like this.
+  void expect_at_most(errc code, std::size_t most) const {
+    const auto count = counts_[static_cast<std::size_t>(code)].load();
+    found_.expect(count <= most,
+                  fmt::format("{} requests ended with {}, at most {} should", count, to_string(code), most));
+  }
+
   std::string summary() const {
     std::string text;
     for (std::size_t code = 0; code < counts_.size(); ++code)

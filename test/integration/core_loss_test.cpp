@@ -148,6 +148,31 @@ TEST_CASE("a core that keeps dying counts as lost until it is back: requests fai
   EXPECT(on.host->status().cores[0].restarts == 5);
 }
 
+TEST_CASE("while all cores are lost, what waits and what comes fails with core_lost at once") {
+  frail_engine on{1};
+  data_parallel parallel{*on.host, compiled(gated_plus_one(), {at::ones({1, 3})}), {.split_size = 1}};
+  forward_gate gate{1};
+  auto runs = parallel.submit({counted({1, 3})});
+  REQUIRE(gate.wait_for(1));
+  auto waits = parallel.submit({counted({500, 3})});
+  on.lanes.die_loading(true);
+  on.lanes.kill(0);
+  REQUIRE(ready(runs));
+  EXPECT(failure_of_future(std::move(runs)).code == errc::core_lost);
+  REQUIRE(ready(waits));
+  const auto f = failure_of_future(std::move(waits));
+  EXPECT(f.code == errc::core_lost);
+  EXPECT(contains(f.text, "all cores of this model are lost and none has come back"));
+  for (int i = 0; i < 3; ++i) {
+    const auto late = failure_of([&] { parallel({counted({2, 3})}); });
+    EXPECT(late.code == errc::core_lost);
+    EXPECT(contains(late.text, "all cores of this model are lost and none has come back"));
+  }
+  on.lanes.die_loading(false);
+  gate.open();
+  EXPECT(same(patient_answer(parallel, counted({5, 3})), counted({5, 3}) + 1));
+}
+
 TEST_CASE("a core that keeps dying counts as lost in the status while the other serves, and is tried again") {
   std::atomic<bool> deadly{true};
   frail_engine on{2, [&deadly](const auto& given) { return deadly && given.core == 0 ? fate::die : fate::run; }};

@@ -121,6 +121,40 @@ TEST_CASE("with a single core that hangs the request fails with core_lost, and t
   EXPECT(same(waits.get().toTensor(), counted({2, 3}) + 1));
 }
 
+TEST_CASE("what a lane answered or failed before it hung is answered and let go, though its reports are lost with it") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  impatient_engine on{1};
+  data_parallel parallel{*on.host, gated(1), {.split_size = 1}};
+  forward_gate gate{1};
+  auto x = counted({1, 3});
+  auto first = parallel.submit({x});
+  REQUIRE(gate.wait_for(1));
+  auto y = counted({12, 3});
+  y[1].fill_(-2e6);
+  auto mismatched = parallel.submit({y});
+  // All of it is in the lane, which reports when half of that has run.
+  while (on.host->status().models.at(0).executions_in_flight < 13) {
+  }
+  gate.let_pass(2);
+  REQUIRE(gate.wait_for(1));
+  REQUIRE(ready(first));
+  EXPECT(same(first.get().toTensor(), x + 1));
+  REQUIRE(ready(mismatched));
+  const auto f = failure_of_future(std::move(mismatched));
+  EXPECT(f.code == errc::gather_mismatch);
+  EXPECT(f.first_row == 1);
+  const auto s = on.host->status();
+  EXPECT(s.abandoned_lanes == 1);
+  // What the stuck thread holds are all rows of both requests.
+  EXPECT(s.abandoned_bytes == (1 + 12) * 3 * sizeof(float));
+  EXPECT(s.unanswered == 0);
+  gate.open();
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  const auto z = counted({2, 3});
+  EXPECT(same(answer(parallel, {z}), z + 1));
+  EXPECT(soon([&] { return x.use_count() == 1 && y.use_count() == 1; }));
+}
+
 TEST_CASE("the thread that is left behind has the lowest priority, and so have its intra-op threads") {
   REQUIRE(wait_for_abandoned_lanes(1min));
   const auto others = threads_of("nc:0");  // of engines of other tests

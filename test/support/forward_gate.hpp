@@ -19,6 +19,8 @@ class forward_gate {
   forward_gate(const forward_gate&) = delete;
   forward_gate& operator=(const forward_gate&) = delete;
 
+  /// Lets those through that stand before it, and the next `count` that come; stops the one after them.
+  void let_pass(std::size_t count);
   /// Lets everybody through, now and later.
   void open();
   /// Waits until `count` forwards stand before it. Returns false if they do not come within a minute.
@@ -27,7 +29,8 @@ class forward_gate {
   bool stands(std::size_t count) const;
 };
 
-/// x + 1, behind the gate; fails where any element is above 1e6. Traced and warmed while no gate is closed.
+/// x + 1, behind the gate; fails where any element is above 1e6, and leaves all columns but the first out where one is
+/// below -1e6. Traced and warmed while no gate is closed.
 torch::jit::Module gated_plus_one();
 
 }  // namespace ganglion::test

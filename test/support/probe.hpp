@@ -2,6 +2,7 @@
 
 #include <support/deterministic_system.hpp>
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 
@@ -57,11 +58,16 @@ class probe {
   /// Sends a request and runs; its answer of type `Reply`, or its `caf::error`, is kept like a message.
   template <class Reply, class Handle, class Message>
   void ask(const Handle& to, Message m) {
+    post_request<Reply>(to, std::move(m));
+    system_.run();
+  }
+  /// Sends a request that stays in the mailbox of its receiver until something runs.
+  template <class Reply, class Handle, class Message>
+  void post_request(const Handle& to, Message m) {
     self()
         ->request(caf::actor_cast<caf::actor>(to), caf::infinite, std::move(m))
         .then([box = inbox_](const Reply& r) { box->push_back({caf::make_message(r), {}}); },
               [box = inbox_](caf::error& e) { box->push_back({caf::make_message(std::move(e)), {}}); });
-    system_.run();
   }
 
   /// The oldest message, which must be a `T`.
@@ -75,7 +81,17 @@ class probe {
     REQUIRE(l.content.template match_elements<T>());
     return l.content.template get_as<T>(0);
   }
-  /// The same, for a message that `reply` answers. Until then its sender is held.
+  /// The oldest message of that type, whatever came before it.
+  template <class T>
+  T take() {
+    system_.run();
+    auto found = std::ranges::find_if(*inbox_, [](auto& l) { return l.content.template match_elements<T>(); });
+    REQUIRE(found != inbox_->end());
+    auto result = found->content.template get_as<T>(0);
+    inbox_->erase(found);
+    return result;
+  }
+  /// The same as `expect`, for a message that `reply` answers. Until then its sender is held.
   template <class T>
   T expect_and_answer() {
     system_.run();

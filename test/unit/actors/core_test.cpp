@@ -235,6 +235,36 @@ TEST_CASE("core: a step of a load has a limit of its own") {
   EXPECT(contains(reason, "max_load_step_time = 1000 ms passed while it loaded a model"));
 }
 
+TEST_CASE("core: a step of a load that others wait for has ten times max_execution_time, and 10 s at least") {
+  auto limit = std::pair{200ms, 10'000ms};
+  SUBCASE("10 s") {}
+  SUBCASE("ten times") { limit = {2'000ms, 20'000ms}; }
+  core_fixture f{{limit.first, {}}};
+  auto& p = f.lanes.of(3);
+  f.supervisor.send(f.subject, load_model{f.model, 1});
+  p.activity = {f.system.now(), true};
+  f.system.advance(1h);  // nobody waits
+  f.supervisor.expect_none();
+  f.start(4);
+  f.system.advance(limit.second - 1ns);
+  f.supervisor.expect_none();
+  f.system.advance(1ns);
+  auto reason = caf::to_string(f.supervisor.expect<caf::down_msg>().reason);
+  EXPECT(contains(reason, limit.first == 200ms ? "max_load_step_time = 10000 ms passed while it loaded a model"
+                                               : "max_load_step_time = 20000 ms passed while it loaded a model"));
+  EXPECT_FALSE(p.alive);
+}
+
+TEST_CASE("core: a limit that is longer than the clock can count is as good as none") {
+  core_fixture f{{std::chrono::nanoseconds::max(), std::chrono::nanoseconds::max()}};
+  f.start(4);
+  f.lanes.of(3).activity = {f.system.now(), false};
+  f.system.advance(24h);
+  f.supervisor.expect_none();
+  f.lanes.finish(3);
+  f.batcher.ignore_the_rest();
+}
+
 TEST_CASE("core: without limits nothing takes too long") {
   core_fixture f;
   f.start(4);

@@ -92,6 +92,30 @@ TEST_CASE("engine's end: a drain under way is answered, also where somebody neve
   f.gate->answered();
 }
 
+TEST_CASE("engine's end: at whichever moment a drain and a status are asked for, each is answered") {
+  for (int moment = 0, ended = 0; ended == 0; ++moment) {
+    NOTE("after " << moment << " messages");
+    supervisor_fixture f;
+    const auto d = f.deploy_model();
+    caf::anon_send_exit(f.subject, caf::exit_reason::user_shutdown);
+    for (int i = 0; i < moment; ++i) f.system.step();
+    ended = f.system.alive() == 1;
+    // In one go, so that they come right before whatever comes next.
+    f.client.post_request<drained>(f.subject, drain{60'000});
+    f.client.post_request<status>(f.subject, status_query{});
+    f.system.run();
+    for (int answers = 0; answers < 2; ++answers) {
+      if (f.client.has<drained>())
+        EXPECT(f.client.take<drained>().unanswered == 0);
+      else if (f.client.has<status>())
+        EXPECT(f.client.take<status>().unanswered == 0);
+      else
+        f.client.take<caf::error>();  // nobody was there any more
+    }
+    f.system.advance(1s);
+  }
+}
+
 TEST_CASE("engine's end: a core that is about to start again stays away") {
   supervisor_fixture f;
   auto d = f.deploy_model();

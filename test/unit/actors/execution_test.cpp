@@ -274,6 +274,22 @@ TEST_CASE("several batches of outputs with structure, and of inputs that are not
   EXPECT(at::equal(elements[1].toListRef()[1].toTensor().narrow(0, 0, 12), numbered_rows(12) * 3));
 }
 
+TEST_CASE("of several parts of one request that fail together, the rows from the first to the last are named") {
+  execution_fixture f;
+  f.target = deployment_of(trace(test_modules::fails_on_marked_rows(), {at::zeros({4, 2})}, {auto_cast::none, false}),
+                           1, {0});
+  auto r = make_request(f.target, 12, std::make_shared<admission>(), 500'000);
+  f.add(r, 8, 2);
+  f.add(r, 2, 1);
+  auto on = f.target->model.make_replica();
+  auto report = run_execution(f.work, on, f.buffers, 3);
+  NOTE(report.error.text);
+  EXPECT(report.error.code == errc::forward_failed);
+  EXPECT(contains(report.error.text, "(rows 2 to 9) on core nc:3"));
+  EXPECT(report.error.first_row == 2);
+  EXPECT(report.error.last_row == 10);
+}
+
 TEST_CASE("the batch that fails is named with its rows, and nothing is committed") {
   together_fixture f{test_modules::fails_on_marked_rows(), 500'000 - 9};  // from row 9 on values are above 1e6
   auto report = f.run();

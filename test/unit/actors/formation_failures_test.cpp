@@ -302,6 +302,56 @@ TEST_CASE("rows that a core committed before it was lost are not lost") {
   }
 }
 
+TEST_CASE("a request that its lane failed is answered when the lane's report is lost with the core") {
+  formation_fixture f{{4, 0, 4}};
+  auto d = f.add(1, 1, {0});
+  f.queue.core_up(0);
+  auto r = f.enqueue(d, 6, 1);
+  REQUIRE(f.pump() == 4);
+  f.lanes.complete(f.held[0][0], 0);
+  f.lanes.complete(f.held[0][1], 0);
+  f.held[0][1]->parts[0].owner->answer().fail({errc::gather_mismatch, "its outputs do not fit"});
+  EXPECT(r.got->all.empty());
+  f.down(0, true);
+  expect_failed(r, errc::gather_mismatch);
+  f.queue.core_up(0);
+  EXPECT(f.pump() == 0);
+  f.expect_all_gone();
+}
+
+TEST_CASE("nobody keeps a request that was answered before its core was lost with the report") {
+  formation_fixture f{{4, 0, 4}};
+  auto d = f.add(1, 1, {0});
+  f.queue.core_up(0);
+  auto r = f.enqueue(d, 1);
+  REQUIRE(f.pump() == 1);
+  std::weak_ptr<request> kept = f.held[0][0]->parts[0].owner;
+  SUBCASE("it is answered") {
+    f.lanes.complete(f.held[0][0], 0);
+    f.down(0, true);
+    expect_answered(r, 1);
+  }
+  SUBCASE("the lane is still committing") {
+    f.begin(0);
+    auto& where = *f.held[0][0]->parts[0].where;
+    REQUIRE(where.begin_commit(where.attempt()));
+    f.down(0, true);
+    EXPECT(r.got->all.empty());
+    f.pump();
+    REQUIRE_FALSE(kept.expired());
+    {
+      auto owner = kept.lock();
+      where.end_commit();
+      owner->answer().fail({errc::gather_mismatch, "its outputs do not fit"});
+      owner->answer().drop_rows(1);
+    }
+    expect_failed(r, errc::gather_mismatch);
+    f.pump();
+  }
+  EXPECT(kept.expired());
+  f.expect_all_gone();
+}
+
 TEST_CASE("when all cores of a deployment are lost everything fails at once, and so does what comes") {
   formation_fixture f;
   auto d = f.add(1, 1, {0, 1});

@@ -3,7 +3,8 @@
 using namespace ganglion::test;
 
 TEST_CASE("under any sequence of events no row is lost, doubled or given to another, and all bounds hold") {
-  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0, together = 0;
+  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0, together = 0,
+              unreported = 0;
   for (std::uint32_t seed = 0; seed < 400; ++seed) {
     NOTE("seed " << seed);
     formation_world w{choices{seed}};
@@ -17,6 +18,7 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
     refused += w.refused;
     written += w.written;
     together += w.together;
+    unreported += w.unreported;
   }
   // The sequences did reach what they are for.
   EXPECT(well > 1'000);
@@ -27,4 +29,5 @@ TEST_CASE("under any sequence of events no row is lost, doubled or given to anot
   EXPECT(refused > 100);
   EXPECT(written > 300);
   EXPECT(together > 100);
+  EXPECT(unreported > 200);
 }

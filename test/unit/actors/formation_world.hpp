@@ -70,6 +70,7 @@ class formation_world {
     while (!zombies_.empty()) wake_zombie();
     for (const auto& [id, r] : requests_) check_answer(r);
     f_.expect_all_gone();
+    for (const auto& [id, r] : requests_) REQUIRE(r.kept.expired());
     for (auto [id, d] : targets_) f_.queue.close(id);
     REQUIRE(f_.queue.take_closed().size() == 2);
   }
@@ -82,10 +83,12 @@ class formation_world {
   std::size_t refused = 0;
   std::size_t written = 0;
   std::size_t together = 0;
+  std::size_t unreported = 0;
 
  private:
   struct record {
     sent_request sent;
+    std::weak_ptr<request> kept;
     std::uint64_t deployment = 0;
     std::size_t bucket = 0;
     request_options options;
@@ -152,6 +155,7 @@ class formation_world {
     r.sent.value->plan(dynamic, split);
     if (!r.sent.value->joinable()) r.together = static_cast<std::size_t>(r.sent.value->chunks().chunk_rows());
     auto number = r.sent.value->id();
+    r.kept = r.sent.value;
     auto value = std::move(r.sent.value);
     auto got = r.sent.got;
     auto& sent = requests_.emplace(number, std::move(r)).first->second;
@@ -286,6 +290,7 @@ class formation_world {
   void down(std::size_t core, bool returns) {
     if (!up_.erase(core)) return;
     (returns ? lost_.erase(core) : lost_.insert(core).second);
+    const auto mismatched = end_unreported(core);
     for (const auto& work : f_.held[core])
       for (const auto& p : work->parts) {
         const auto& cores = targets_.at(work->deployment_id)->cores;
@@ -298,6 +303,24 @@ class formation_world {
       if (all_lost(r.deployment)) r.may_fail_with.insert(errc::core_lost);
     for (auto& work : f_.down(core, returns)) zombies_.push_back({core, std::move(work)});
     std::erase_if(chunk_core_, [core](const auto& entry) { return entry.second == core; });
+    for (auto id : mismatched) REQUIRE(requests_.at(id).sent.got->once());
+  }
+  /// The core's lane ends some of what it holds, and its reports of that are lost with it. Returns the requests which
+  /// failed on the way.
+  std::set<std::uint64_t> end_unreported(std::size_t core) {
+    std::set<std::uint64_t> mismatched;
+    const auto& held = f_.held[core];
+    for (auto ended = below(held.size() + 1), i = std::size_t{0}; i < ended; ++i) {
+      ++unreported;
+      f_.lanes.complete(held[i], core);
+      auto& owner = *held[i]->parts.front().owner;
+      auto& r = requests_.at(owner.id());
+      if (!r.sent.got->all.empty() || below(4) > 0) continue;
+      r.may_fail_with.insert(errc::gather_mismatch);
+      mismatched.insert(owner.id());
+      owner.answer().fail({errc::gather_mismatch, "its outputs do not fit"});
+    }
+    return mismatched;
   }
   void up(std::size_t core) {
     if (!up_.insert(core).second) return;

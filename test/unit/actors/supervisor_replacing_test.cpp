@@ -114,6 +114,10 @@ TEST_CASE("replacing: what waits for the old model is run by it, and then nobody
   f.expect_result();
   for (int i = 0; i < 3; ++i) after.push_back(f.submit(12));
   f.old_target = nullptr;
+  const auto told = f.ask_status();  // under one number, of both
+  REQUIRE(told.models.size() == 1);
+  EXPECT(told.executions_in_flight == 2);
+  EXPECT(told.models[0].executions_in_flight == 2);
   std::size_t of_old = 0, of_new = 0;
   for (f.system.run(); f.lanes.started(0) + f.lanes.started(1) > 0;) {
     auto core = f.lanes.started(0) > 0 ? std::size_t{0} : std::size_t{1};

@@ -83,9 +83,9 @@ struct engine_options {
   /// slowest execution takes under load. Unset: no limit.
   std::optional<std::chrono::nanoseconds> max_execution_time;
   /// The same for one step of loading a model on a core: making its replica, or one forward of its warm-up, of which
-  /// the first ones take several times what later executions do. Unset: no limit; but a core that starts again has ten
-  /// times `max_execution_time` where that is set, and 10 s at least. A core that hangs again before it serves counts
-  /// as lost at once.
+  /// the first ones take several times what later executions do. Unset: no limit; but where `max_execution_time` is
+  /// set, a core that starts again has ten times that, and 10 s at least, and so has a step from when executions of
+  /// other models wait behind it. A core that hangs again before it serves counts as lost at once.
   std::optional<std::chrono::nanoseconds> max_load_step_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`.
   std::chrono::milliseconds shutdown_bound{30'000};

@@ -154,12 +154,15 @@ class formation {
   void drop(const request_ptr& r);
   /// Forgets a request that was answered.
   void forget(const request& r);
+  /// Forgets those of which a lane committed rows without a report, once they are answered.
+  void forget_unreported();
   void fail_all_of(const deployment_state& d, const failure& f);
 
   limits limits_;
   core_table cores_;
   std::map<std::uint64_t, deployment_state> deployments_;
   std::unordered_map<std::uint64_t, live_request> live_;
+  std::vector<request_ptr> unreported_;
   deadlines deadlines_;
   std::optional<lone_request> lone_;
   bool admission_closed_ = false;

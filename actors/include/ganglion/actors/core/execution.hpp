@@ -36,7 +36,6 @@ struct execution {
   /// The program's compiled size along the scattered dimension.
   std::int64_t batch = 0;
   std::int64_t forwards = 1;
-  std::int64_t input_bytes = 0;  ///< of its rows
   std::int64_t queued_rows = 0;  ///< of its deployment, that still waited when it was formed
   /// Never empty; in the order of their offsets, and without gaps: padding comes after the last.
   std::vector<part> parts;
