@@ -9,11 +9,10 @@ import threading
 import torch
 
 from . import _engine
-from ._arguments import bind
 from ._checks import integer, number, numbers, text
 from ._status import status_from
 from ._structure import Structure
-from ._trace import compiled_of
+from ._trace import compiled_of, parameters_compiled
 from ._warnings import here
 from .errors import NeuronError, _make
 
@@ -166,7 +165,8 @@ class DataParallel(torch.nn.Module):
         self.__dict__.update(
             dim=options["dim"],
             _structure=structure,
-            _names=names_of(compiled, structure),
+            _arguments=parameters_compiled(model, compiled, structure),
+            _replacing=threading.Lock(),
             _parallel=_engine.Parallel(compiled, options),
         )
         _engine.say_what_was_logged()
@@ -192,8 +192,7 @@ class DataParallel(torch.nn.Module):
                 ``draining``.
             KeyboardInterrupt: on Ctrl-C; the object can be used on.
         """
-        if kwargs:
-            inputs = bind(self._names, inputs, kwargs)
+        inputs = self._arguments.values(inputs, kwargs)
         structure = self._structure
         if structure is None:
             return self._parallel.call(inputs)
@@ -216,8 +215,7 @@ class DataParallel(torch.nn.Module):
             TypeError, ValueError: for the timeout, the priority or the tenant, and for names that do not fit; the rest
                 comes through the future.
         """
-        if kwargs:
-            inputs = bind(self._names, inputs, kwargs)
+        inputs = self._arguments.values(inputs, kwargs)
         structure = self._structure
         if structure is not None:
             inputs = structure.tensors_of(inputs)
@@ -295,29 +293,44 @@ class DataParallel(torch.nn.Module):
         """Puts another traced model in the place of this one, while calls come and run; returns when it serves.
 
         Calls that came before are answered wholly by the old model, those that come after it by the new one, and none
-        is refused for it. The new one takes and returns what the old one does, but its arguments may have other names;
-        it is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on.
+        is refused for it. The new one takes and returns what the old one does, in arguments of the same names and
+        defaults; it is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on.
+        Several replacements are done one after the other.
         On asyncio: ``await asyncio.to_thread(model_parallel.replace, model)``.
 
         Raises:
             TypeError: ``model`` is not a traced model.
-            ValueError: ``shape_mismatch`` (other inputs or outputs).
+            ValueError: ``shape_mismatch`` (other arguments, inputs or outputs).
             RuntimeError: ``unsupported_model`` (rows that depend on each other, where the old one's do not), and what
                 making a DataParallel raises.
-            KeyboardInterrupt: on Ctrl-C; the new model takes its place all the same, when it is loaded.
+            KeyboardInterrupt: on Ctrl-C; the new model takes its place all the same, when it is loaded, and ``module``
+                is the new one already.
         """
         _engine.require_usable()
         compiled = compiled_of(model)
         structure = Structure.of(model)
+        parameters = str(parameters_compiled(model, compiled, structure))
+        if parameters != str(self._arguments):
+            raise _make(
+                "shape_mismatch",
+                f"the new model takes the arguments ({parameters}), but the old one ({self._arguments}), by which "
+                "calls give them: give the new one's forward those, or make another DataParallel for it",
+            )
         if structure != self._structure:
             raise _make(
                 "shape_mismatch",
                 "the new model takes or returns other structures, or other values that are no tensors, than the old "
                 "one: make another DataParallel for it",
             )
-        self._parallel.replace(compiled)
-        self.__dict__.update(_structure=structure, _names=names_of(compiled, structure))
-        self.module = model
+        with self._replacing:
+            try:
+                self._parallel.replace(compiled)
+            except NeuronError:
+                raise
+            except BaseException:  # Ctrl-C, or a warning that is an error: the new one comes all the same
+                self.module = model
+                raise
+            self.module = model
 
     def close(self):
         """Gives the cores back. What was accepted is still answered; later calls raise RuntimeError (``draining``)."""
@@ -341,11 +354,6 @@ class DataParallel(torch.nn.Module):
             "a DataParallel belongs to the cores of its process and cannot be copied or pickled: save its model with "
             "torch.jit.save, and make another one there",
         )
-
-
-def names_of(compiled, structure):
-    """The names of forward's arguments."""
-    return compiled.argument_names if structure is None else structure.names
 
 
 def _as_it_is(value):

@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from ._arguments import Arguments, bind, example_tuple, fill_in
+from ._arguments import Arguments, example_tuple, fill_in, parameters_of
 from ._structure import CONSTANTS, Structure, describe, has_classes, is_plain, leaf_names, leaves, put_together
 from ._warnings import say
 from .errors import _make
@@ -26,8 +26,9 @@ def script_module(func, examples, kwargs, checks=(), tolerance=None, calibration
     first, *others = map(example_tuple, examples)
     calibration = list(map(example_tuple, calibration))
     if isinstance(func, torch.jit.ScriptModule):
-        names = [a.name for a in func.forward.schema.arguments[1:]] if kwargs else []
-        return func, [bind(names, first, kwargs), *others], calibration, None
+        if kwargs:
+            first = parameters_of(func).given(first, kwargs)
+        return func, [first, *others], calibration, None
     module, forward = as_module(func)
     if any(m.training for m in module.modules()):
         say(True, "the module was in training mode; it was traced in eval mode")
@@ -95,6 +96,7 @@ def traced_module(module, arguments):
         names,
         None if inputs_plain else [describe(value, name) for name, value in zip(names, values)],
         None if output_plain else describe(output, "the output"),
+        defaults=arguments.defaults,
     )
     flat = FlatModule(module, structure, arguments)
     tensors = structure.tensors_of(tuple(values))

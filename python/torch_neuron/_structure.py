@@ -273,13 +273,14 @@ class Structure:
     """What a traced model takes and returns in Python, where that is not what its TorchScript says.
 
     ``inputs`` has a shape for each argument, ``output`` that of the answer; None where TorchScript has it as it is. A
-    ``live`` answer has values of its own that are no tensors, and only takes on the classes of ``output``.
+    ``live`` answer has values of its own that are no tensors, and only takes on the classes of ``output``. ``defaults``
+    are those of some of the arguments.
     """
 
     ATTRIBUTE = "ganglion_python"
 
-    def __init__(self, names, inputs, output, live=False):
-        self.names, self.inputs, self.output, self.live = names, inputs, output, live
+    def __init__(self, names, inputs, output, live=False, defaults=None):
+        self.names, self.inputs, self.output, self.live, self.defaults = names, inputs, output, live, defaults or {}
 
     def __eq__(self, other):
         """Whether both take and return the same, whatever the names of arguments."""
@@ -289,8 +290,12 @@ class Structure:
         return self.inputs, self.output, self.live
 
     def to_json(self):
-        live = {"live": True} if self.live else {}
-        return json.dumps({"names": self.names, "inputs": self.inputs, "output": self.output, **live}, default=_name_of)
+        values = {"names": self.names, "inputs": self.inputs, "output": self.output}
+        if self.live:
+            values["live"] = True
+        if self.defaults:
+            values["defaults"] = self.defaults
+        return json.dumps(values, default=_name_of)
 
     def put_into(self, module):
         """Lets a module of Python's know it; its classes are kept, whether or not a module has them."""

@@ -6,7 +6,7 @@ import json
 import torch
 
 from . import _engine, _options
-from ._arguments import bind
+from ._arguments import Parameters, parameters_of
 from ._checks import natural, number
 from ._scripting import script_module
 from ._structure import Structure
@@ -31,7 +31,7 @@ class NeuronModule(torch.jit.RecursiveScriptModule):
             return super().__call__(*args, **kwargs)
         if structure.inputs is None:
             return structure.value_of(super().__call__(*args, **kwargs))
-        args = bind(structure.names, args, kwargs)
+        args = Parameters(structure.names, structure.defaults).values(args, kwargs)
         return structure.value_of(super().__call__(*structure.tensors_of(args)))
 
     def __copy__(self):
@@ -173,6 +173,13 @@ def declare_pipeline(module, cores):
     """Lets a module say, wherever it is loaded, that it was compiled for a NeuronCore Pipeline."""
     signature = json.loads(getattr(module, SIGNATURE))
     setattr(module, SIGNATURE, json.dumps({**signature, "pipeline_cores": cores}))
+
+
+def parameters_compiled(model, compiled, structure):
+    """The Parameters by which a traced model is called."""
+    if structure is not None and not structure.live:
+        return Parameters(structure.names, structure.defaults)
+    return parameters_of(model, compiled.argument_names)
 
 
 def compiled_of(model):

@@ -96,14 +96,16 @@ def test_structures_stay_when_a_model_is_replaced(error_of):
         assert error_of(ValueError, parallel.replace, other).code == "shape_mismatch"
 
 
-def test_arguments_have_the_names_of_the_new_model(error_of):
+def test_a_model_whose_arguments_have_other_names_or_defaults_is_refused(error_of):
+    """Else a call by name that comes while models are replaced could give the one what is meant for the other."""
+
     class First(torch.nn.Module):
         def forward(self, x, y):
             return x - y
 
     class Second(torch.nn.Module):
-        def forward(self, a, x):
-            return a + 2 * x
+        def forward(self, y, x):
+            return x - y
 
     class Structured(torch.nn.Module):
         def forward(self, x, y):
@@ -111,18 +113,58 @@ def test_arguments_have_the_names_of_the_new_model(error_of):
 
     class Renamed(torch.nn.Module):
         def forward(self, y, x):
-            return {"out": y + 2 * x, "rest": (y,)}
+            return {"out": x - y, "rest": (x,)}
 
-    a, x = torch.rand(5, 3), torch.rand(5, 3)
-    models = [trace(model(), a, x) for model in (First, Second, Structured, Renamed)]
-    with torch.neuron.DataParallel(models[0]) as parallel:
-        parallel.replace(models[1])
-        same(parallel(x=x, a=a), a + 2 * x)
-        same(parallel.submit(a, x=x).result(), a + 2 * x)
-        assert "'y'" in str(error_of(TypeError, parallel, x, y=a))
-    with torch.neuron.DataParallel(models[2]) as parallel:
-        parallel.replace(models[3])
-        same(parallel(x=x, y=a)["out"], a + 2 * x)
+    class Twice(torch.nn.Module):
+        def forward(self, x, y: float = 2.0):
+            return x - y
+
+    class Thrice(torch.nn.Module):
+        def forward(self, x, y: float = 3.0):
+            return x - y
+
+    x, y = torch.rand(5, 3), torch.rand(5, 3)
+    pairs = [(First, Second, y, "(y, x)"), (Structured, Renamed, y, "(y, x)"), (Twice, Thrice, 2.0, "(x, y=3.0)")]
+    for old, new, second, named in pairs:
+        with torch.neuron.DataParallel(trace(old(), x, second)) as parallel:
+            module, wanted = parallel.module, parallel(y=second, x=x)
+            e = error_of(ValueError, parallel.replace, trace(new(), x, second))
+            assert e.code == "shape_mismatch" and named in str(e)
+            assert parallel.module is module
+            torch.testing.assert_close(parallel(y=second, x=x), wanted)
+
+
+INTERRUPTED = """
+class Model(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(factor))
+    def forward(self, x):
+        y = x
+        for _ in range(400):
+            y = torch.tanh(y @ y.transpose(-1, -2))
+        return x * self.factor + 0 * y.sum()
+
+first, second = (torch_neuron.trace(Model(f), torch.rand(1, 64, 64), tune=False) for f in (1.0, 2.0))
+parallel = torch.neuron.DataParallel(first)
+x = torch.ones(16, 64, 64)
+parallel.submit(x)
+signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+try:
+    parallel.replace(second)
+except KeyboardInterrupt:
+    print("interrupted", parallel.module is second)
+end = time.monotonic() + 60
+while parallel(x).unique().tolist() != [2.0] and time.monotonic() < end:
+    pass
+print(parallel(x).unique().tolist(), parallel.module is second)
+"""
+
+
+def test_after_ctrl_c_the_module_is_the_one_that_takes_its_place_all_the_same():
+    status, said, errors = run_python(INTERRUPTED, cores="16")
+    assert (status, said) == (0, "interrupted True\n[2.0] True\n"), (said, errors)
 
 
 def test_rows_of_calls_that_wait_go_together_after_a_delay(rows_traced, rows_model):
