@@ -106,6 +106,15 @@ def check_blas(report):
         )
 
 
+def remedy_of(error):
+    """What to do where the cores cannot be had."""
+    if "held by" in str(error) or "holds" in str(error):
+        return "end the process that holds the core, or choose others, or fewer, with the variables above"
+    if error.code in ("core_unavailable", "invalid_argument"):
+        return "correct or unset the variable"
+    return "see docs/errors.md for " + error.code
+
+
 def check_cores(report):
     """The cores; None where there is no engine."""
     import torch_neuron
@@ -117,11 +126,7 @@ def check_cores(report):
     try:
         cores = torch_neuron.status().cores
     except torch_neuron.NeuronError as e:
-        remedies = {
-            "core_unavailable": "end the process that holds the core, or choose others with NEURON_RT_VISIBLE_CORES",
-            "invalid_argument": "correct or unset the variable",
-        }
-        report.problem("cores", str(e), remedies.get(e.code, "see docs/errors.md for " + e.code))
+        report.problem("cores", str(e), remedy_of(e))
         return None
     for core in cores:
         report.line("core", f"nc:{core.index} is chip{core.chip}:core{core.core} (global {core.global_index})")
@@ -151,7 +156,15 @@ def self_test(report):
 
 
 def main():
-    report = Report()
+    try:
+        return examine(Report())
+    except BrokenPipeError:  # nobody reads on, as in `... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def examine(report):
+    """Prints all that there is to say; the exit status."""
     if check_packages(report):
         check_blas(report)
         if check_cores(report):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch_neuron
+from conftest import start_python
 
 
 def doctor(**environment):
@@ -68,6 +69,33 @@ def test_an_import_that_fails_says_why_with_the_remedy(tmp_path):
     assert status == 1 and "ImportError: torch_neuron cannot be imported: its extension is not there" in errors
 
 
-def test_a_problem_comes_with_its_remedy():
-    status, said = doctor(NEURON_RT_VISIBLE_CORES="zero")
-    assert status == 1 and "PROBLEM" in said and "remedy" in said and "zero" in said
+@pytest.mark.parametrize(
+    "variable, value",
+    [("NEURON_RT_VISIBLE_CORES", "zero"), ("NEURON_RT_NUM_CORES", "99"), ("NEURON_RT_NUM_CORES", "0"),
+     ("GANGLION_HOST_CORES", "0")],
+)
+def test_a_problem_of_a_variable_comes_with_its_remedy(variable, value):
+    status, said = doctor(**{variable: value})
+    assert status == 1 and f"environment   {variable}={value}" in said and said.endswith("1 problem, see above\n")
+    assert variable in said.partition("PROBLEM")[2] and "remedy: correct or unset the variable\n" in said
+
+
+@pytest.mark.parametrize("wanted", ["NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"])
+def test_a_core_that_another_process_has_comes_with_its_remedy(wanted):
+    holds = "torch_neuron.status()\nprint('held', flush=True)\ninput()"
+    with start_python(holds, cores="8", NEURON_RT_VISIBLE_CORES="5") as holder:
+        assert holder.stdout.readline() == "held\n"
+        value = "5" if wanted == "NEURON_RT_VISIBLE_CORES" else "8"
+        status, said = doctor(GANGLION_HOST_CORES="8", **{wanted: value})
+        holder.communicate("\n", timeout=60)
+    problem = said.partition("PROBLEM")[2]
+    assert status == 1 and str(holder.pid) in problem and "remedy: end the process that holds the core" in problem, said
+
+
+def test_nobody_needs_to_read_it_to_its_end():
+    command = [sys.executable, "-m", "torch_neuron.doctor"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("python ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 1
