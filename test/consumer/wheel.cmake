@@ -17,7 +17,7 @@ file(REMOVE_RECURSE ${tree}/venv)  # nothing of an earlier installation may help
 file(MAKE_DIRECTORY ${tree})
 run(${PYTHON} -m venv --system-site-packages ${tree}/venv)
 
-execute_process(COMMAND ${python} -m pip download --quiet --dest ${tree}/download "scikit-build-core>=0.8"
+execute_process(COMMAND ${python} -m pip download --quiet --dest ${tree}/download "scikit-build-core>=0.10"
   RESULT_VARIABLE status ERROR_VARIABLE said)
 if(NOT status EQUAL 0)
   message(STATUS "SKIPPED: no package registry that pip reaches here has scikit-build-core, without which no wheel can "
