@@ -21,6 +21,9 @@ class completions {
   /// is called then. The caller holds the GIL.
   std::function<void(response&&)> teller(pybind11::object future);
 
+  /// Has `release_kept` called on that thread. From any thread.
+  void release_soon();
+
  private:
   struct answer {
     response result;
@@ -34,6 +37,7 @@ class completions {
   std::mutex mutex_;
   std::condition_variable added_;
   std::vector<answer> answers_;
+  bool release_ = false;
 };
 
 }  // namespace ganglion::python

@@ -1,5 +1,6 @@
 #include "host.hpp"
 
+#include "completions.hpp"
 #include "lifetime.hpp"
 #include "options_reader.hpp"
 
@@ -17,8 +18,6 @@ namespace py = pybind11;
 namespace ganglion::python {
 
 namespace {
-
-constexpr std::chrono::seconds drain_bound{5};
 
 /// The engine logs on threads of its own, which must not wait for the GIL: what it said waits here for a
 /// call.
@@ -69,6 +68,7 @@ engine& host() {
   if (!made_engine.load()) {
     auto options = wanted;
     options.log = [](log_level level, std::string_view sentence) { box().put(level, sentence); };
+    completions::process_wide();  // here and not in a fork before
     made_engine.store(new engine(std::move(options)), std::memory_order_release);
     engine_was_made();
   }
@@ -117,10 +117,10 @@ void say_what_was_logged(const py::object& place) {
   while (const auto said = box().take()) say(said->first == log_level::warning, said->second, place);
 }
 
-void drain_host() {
+void drain_host(std::chrono::milliseconds bound) {
   if (auto* there = made_host(); there && !must_leak()) {
     const without_gil others_run;
-    there->drain(drain_bound);
+    there->drain(bound);
   }
 }
 

@@ -4,6 +4,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
+
 namespace ganglion::python {
 
 /// The one engine of this process, made at the first use and never destroyed. It logs to Python: see
@@ -25,7 +27,7 @@ void watch_forks();
 /// has it; None: where that calls us. The caller holds the GIL.
 void say_what_was_logged(const pybind11::object& place = pybind11::none());
 
-/// Waits until what was accepted is answered, at most for a few seconds, and takes no more.
-void drain_host();
+/// Waits until what was accepted is answered, at most so long, and takes no more.
+void drain_host(std::chrono::milliseconds bound);
 
 }  // namespace ganglion::python

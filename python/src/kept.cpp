@@ -1,9 +1,13 @@
 #include "kept.hpp"
 
+#include "completions.hpp"
+#include "errors.hpp"
 #include "lifetime.hpp"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/from_blob.h>
-#include <Python.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/ranges.h>
 
 #include <mutex>
 #include <vector>
@@ -21,12 +25,8 @@ class shelf {
     bytes_ += tensor.nbytes();
     tensors_.push_back(std::move(tensor));
     if (closed_ || asked_ || bytes_ < worth_asking) return;
-    asked_ = Py_AddPendingCall(
-                 [](void*) {
-                   release_kept();
-                   return 0;
-                 },
-                 nullptr) == 0;
+    asked_ = true;
+    completions::process_wide().release_soon();
   }
 
   std::vector<at::Tensor> take() {
@@ -42,7 +42,7 @@ class shelf {
   }
 
  private:
-  /// Small things wait for the next call; for large ones the interpreter is asked to come by.
+  /// Small things wait for the next call; for large ones the thread that tells futures is woken.
   static constexpr std::size_t worth_asking = std::size_t{1} << 20;
 
   std::mutex mutex_;
@@ -57,17 +57,31 @@ shelf& the_shelf() {
   return *only;
 }
 
+/// The tensor with its values in memory as they are to be read.
+at::Tensor plain(const at::Tensor& tensor, std::string_view where) {
+  if (tensor._is_zerotensor()) return at::zeros(tensor.sizes(), tensor.options());
+  const auto result = tensor.is_conj() || tensor.is_neg() ? tensor.detach().resolve_conj().resolve_neg() : tensor;
+  if (result.numel() == 0) return result;
+  const auto bytes = at::detail::computeStorageNbytes(result.sizes(), result.strides(), result.itemsize(),
+                                                      static_cast<std::size_t>(result.storage_offset()));
+  if (!result.has_storage() || result.storage().data() == nullptr || result.storage().nbytes() < bytes)
+    refuse_type(
+        fmt::format("{} is a tensor [{}] whose values are not in its memory (a subclass that computes them, or "
+                    "its storage was resized): give a plain tensor",
+                    where, fmt::join(result.sizes(), ", ")));
+  return result;
+}
+
 }  // namespace
 
-at::Tensor lent(const at::Tensor& tensor) {
+at::Tensor lent(const at::Tensor& tensor, std::string_view where) {
   // What is no plain memory is refused by the engine, and read by nobody.
   if (!tensor.defined() || !tensor.device().is_cpu() || tensor.layout() != at::kStrided || tensor.is_quantized())
     return tensor;
-  const auto plain = tensor.is_conj() || tensor.is_neg() ? tensor.detach().resolve_conj().resolve_neg() : tensor;
+  const auto own = plain(tensor, where);
   return at::from_blob(
-      plain.data_ptr(), plain.sizes(), plain.strides(),
-      [held = plain](void*) mutable { the_shelf().put(std::move(held)); },
-      at::TensorOptions().dtype(plain.scalar_type()));
+      own.data_ptr(), own.sizes(), own.strides(), [held = own](void*) mutable { the_shelf().put(std::move(held)); },
+      at::TensorOptions().dtype(own.scalar_type()));
 }
 
 void release_kept() {

@@ -1,12 +1,13 @@
 #include "lifetime.hpp"
 
+#include <ganglion/actors/core/cpu_lane.hpp>
 #include <ganglion/model_io/error.hpp>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 namespace py = pybind11;
@@ -26,18 +27,24 @@ std::atomic<int> entering{0};
 std::atomic<int> resting{0};
 std::atomic<pid_t> maker{0};
 
-[[noreturn]] void stay_here() {
-  ++resting;
-  for (;;) ::pause();
-}
+thread_local bool is_telling = false;
 
-thread_local bool tells_futures = false;
+template <class Condition>
+void wait_until(std::chrono::steady_clock::time_point latest, Condition holds) {
+  while (!holds() && std::chrono::steady_clock::now() < latest)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
 
 int other_threads() { return py::module_::import("threading").attr("active_count")().cast<int>() - 1; }
 
 bool is_daemon() { return py::module_::import("threading").attr("current_thread")().attr("daemon").cast<bool>(); }
 
 }  // namespace
+
+void stay_here() noexcept {
+  ++resting;
+  for (;;) ::pause();
+}
 
 void require_usable() {
   if (forked.load(std::memory_order_relaxed))
@@ -47,12 +54,31 @@ void require_usable() {
                     "multiprocessing's \"spawn\" method, or make the first DataParallel after the fork",
                     maker.load(), ::getpid()));
   if (!ending.load(std::memory_order_relaxed)) return;
-  if (tells_futures || !is_daemon()) throw error(errc::draining, "the interpreter is ending: no more calls are taken");
+  if (is_telling || !is_daemon()) throw error(errc::draining, "the interpreter is ending: no more calls are taken");
   PyEval_SaveThread();
   stay_here();
 }
 
-void this_thread_tells_futures() noexcept { tells_futures = true; }
+void this_thread_tells_futures() noexcept { is_telling = true; }
+
+bool tells_futures() noexcept { return is_telling; }
+
+void refuse_engine_thread(std::string_view what) {
+  if (on_engine_thread())
+    throw error(
+        errc::invalid_argument,
+        fmt::format("{} was called by an operator of a model, on one of the engine's own threads, which would wait for "
+                    "itself: use submit without waiting, or call it from a thread of yours",
+                    what));
+}
+
+void refuse_wait_for_future() {
+  refuse_engine_thread("result()");
+  if (is_telling)
+    throw error(errc::invalid_argument,
+                "a callback of a future waits for another future, which is told its answer when the callback has "
+                "returned: add a callback to that one too, or wait for it on a thread of yours");
+}
 
 bool must_leak() noexcept { return forked.load() || closed.load(); }
 
@@ -62,16 +88,15 @@ void engine_was_left_behind() noexcept { forked = true; }
 
 void refuse_calls() { ending = true; }
 
-void close_to_threads() {
+void close_to_threads(std::chrono::steady_clock::time_point latest) {
   if (forked) return;  // here are no other threads
   const auto others = other_threads();
   const auto end_of_grace = std::chrono::steady_clock::now() + grace;
   auto* const saved = PyEval_SaveThread();
-  while (resting < others && std::chrono::steady_clock::now() < end_of_grace)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  wait_until(end_of_grace, [others] { return resting >= others; });
   closed = true;
   // Who is past the question below has the GIL soon, since the caller has let go of it.
-  while (entering != 0) std::this_thread::yield();
+  wait_until(std::max(latest, end_of_grace), [] { return entering == 0; });
   PyEval_RestoreThread(saved);
 }
 

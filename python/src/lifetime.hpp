@@ -2,6 +2,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
+#include <string_view>
+
 /// When the engine may be used, and when its threads may touch Python.
 namespace ganglion::python {
 
@@ -13,6 +16,14 @@ void require_usable();
 
 /// The calling thread tells futures, and runs what was added to them as callbacks.
 void this_thread_tells_futures() noexcept;
+/// Whether it does.
+bool tells_futures() noexcept;
+
+/// Refuses a wait for the engine on one of its own threads, where a model's Python operator runs: it would wait for
+/// itself. Throws `error` with `invalid_argument`.
+void refuse_engine_thread(std::string_view what);
+/// The same for a future, which is also not to be waited for by the thread that tells it.
+void refuse_wait_for_future();
 
 /// Whether what holds a part of the engine is left alone rather than destroyed: in a forked child, whose
 /// engine has no threads, and once the interpreter is ending.
@@ -26,8 +37,12 @@ void engine_was_left_behind() noexcept;
 void refuse_calls();
 
 /// Closes Python to all threads but the caller's: those that come back from waiting stay where they are for
-/// the rest of the process. Returns when none of them is on its way. The caller holds the GIL.
-void close_to_threads();
+/// the rest of the process. Returns when none of them is on its way, or at the time given, where a future's callback
+/// goes on for ever. The caller holds the GIL.
+void close_to_threads(std::chrono::steady_clock::time_point latest);
+
+/// For a thread that must not come back.
+[[noreturn]] void stay_here() noexcept;
 
 /// Waits for permission to take the GIL. Never returns once Python is closed.
 class entry {
@@ -54,8 +69,8 @@ class without_gil {
   PyThreadState* saved_;
 };
 
-/// Holds the GIL on a thread of ours. Python is not closed before it lets go: what it runs may give the GIL up in
-/// between.
+/// Holds the GIL on a thread of ours. Python waits for it to let go before it is closed: what it runs may give the GIL
+/// up in between.
 class with_gil {
  public:
   with_gil() : state_(PyGILState_Ensure()) {}

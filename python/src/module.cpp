@@ -8,13 +8,16 @@ namespace py = pybind11;
 
 namespace {
 
-/// Registered with Python's atexit. What is in flight gets a few seconds; then no thread of ours touches
-/// Python any more.
+/// What is in flight when the interpreter ends, and what futures call back, may take so long together.
+constexpr std::chrono::seconds end_bound{5};
+
+/// Registered with Python's atexit. Afterwards no thread of ours touches Python any more.
 void end() {
   using namespace ganglion::python;
+  const auto latest = std::chrono::steady_clock::now() + end_bound;
   refuse_calls();
-  drain_host();
-  close_to_threads();
+  drain_host(end_bound);
+  close_to_threads(latest);
   leak_kept();
 }
 
@@ -32,5 +35,7 @@ PYBIND11_MODULE(_engine, m) {
   bind_status(m);
   m.def("configure", &configure, py::arg("options"));
   m.def("require_usable", &require_usable);
+  m.def("tells_futures", &tells_futures);
+  m.def("refuse_wait_for_future", &refuse_wait_for_future);
   m.def("end", &end);
 }

@@ -19,6 +19,7 @@ namespace py = pybind11;
 namespace ganglion::python {
 
 parallel::parallel(compiled_model model, const py::dict& options) {
+  refuse_engine_thread("DataParallel()");
   auto wanted = parallel_options_from(options);
   auto& on = host();
   const without_gil others_run;
@@ -46,6 +47,7 @@ std::shared_ptr<data_parallel> parallel::held() const {
 
 py::object parallel::call(const py::tuple& arguments) {
   const auto target = held();
+  refuse_engine_thread("a DataParallel");
   auto inputs = arguments_for(target->model().signature(), arguments);
   request_handle request;
   request_options options;
@@ -88,6 +90,7 @@ void parallel::split_size(std::optional<std::int64_t> rows) {
 
 void parallel::replace(compiled_model model) {
   const auto target = held();
+  refuse_engine_thread("replace()");
   std::shared_future<void> done;
   {
     const without_gil others_run;

@@ -13,17 +13,30 @@ namespace ganglion::python {
 
 namespace {
 
+[[noreturn]] void refuse(const std::string& text) {
+  throw error(
+      errc::invalid_device_id,
+      fmt::format("device id {} is no core: ids are zero-based indices of the cores that this process sees", text));
+}
+
 device_id device_id_from(py::handle item, std::size_t index) {
-  if (py::isinstance<py::str>(item)) return device_id(py::cast<std::string>(item));
-  if (!PyLong_Check(item.ptr()) || PyBool_Check(item.ptr()))
+  if (PyUnicode_Check(item.ptr())) {
+    const auto* const text = PyUnicode_AsUTF8(item.ptr());
+    if (text != nullptr) return device_id(text);
+    PyErr_Clear();
+    refuse(py::str(py::module_::import("builtins").attr("ascii")(item)));
+  }
+  const auto whole = PyBool_Check(item.ptr()) ? py::object()
+                                              : py::reinterpret_steal<py::object>(PyNumber_Index(item.ptr()));
+  if (!whole) {
+    PyErr_Clear();
     refuse_type(fmt::format("device_ids[{}] is a {}: give an int, or a str like 'nc:0'", index,
                             std::string(py::str(py::type::of(item).attr("__name__")))));
+  }
   int overflow = 0;
-  const auto value = PyLong_AsLongLongAndOverflow(item.ptr(), &overflow);
+  const auto value = PyLong_AsLongLongAndOverflow(whole.ptr(), &overflow);
   if (overflow != 0 || value > std::numeric_limits<int>::max() || value < std::numeric_limits<int>::min())
-    throw error(errc::invalid_device_id,
-                fmt::format("device id {} is no core: ids are zero-based indices of the cores that this process sees",
-                            std::string(py::str(item))));
+    refuse(py::str(item));
   return device_id(static_cast<int>(value));
 }
 

@@ -9,6 +9,8 @@
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 
+#include <string_view>
+
 namespace py = pybind11;
 namespace jit = torch::jit;
 
@@ -19,10 +21,52 @@ namespace {
 std::string type_name(py::handle value) { return py::str(py::type::of(value).attr("__name__")); }
 
 [[noreturn]] void refuse(py::handle value, const std::string& where) {
+  if (PyLong_Check(value.ptr()))
+    throw error(
+        errc::invalid_argument,
+        fmt::format("{} is an int that no model takes: give one of 64 bits, or where it stands for a float, one "
+                    "below 1.8e308",
+                    where));
+  if (PyUnicode_Check(value.ptr()))
+    throw error(errc::invalid_argument,
+                fmt::format("{} is the str {}, which is no text in UTF-8: give one without surrogates", where,
+                            std::string(py::str(py::module_::import("builtins").attr("ascii")(value)))));
   refuse_type(
       fmt::format("{} is a {}: tensors, numbers, strings, None, and tuples, lists and dicts of such are what a "
                   "model takes",
                   where, type_name(value)));
+}
+
+/// How deep containers may be in each other. All that reads them goes down by recursion, LibTorch's functions too.
+constexpr int deepest = 64;
+
+/// Also refuses what contains itself.
+void refuse_deep(py::handle given, const std::string& where, int depth = 0) {
+  const auto into = [&](py::handle inner) { refuse_deep(inner, where, depth + 1); };
+  if (depth > deepest)
+    refuse_type(fmt::format("{} has more than {} containers in each other, or contains itself: give a flatter value",
+                            where, deepest));
+  if (PyTuple_Check(given.ptr()) || PyList_Check(given.ptr()))
+    for (const auto element : py::reinterpret_borrow<py::sequence>(given)) into(element);
+  else if (PyDict_Check(given.ptr()))
+    for (const auto [key, value] : py::reinterpret_borrow<py::dict>(given)) into(value);
+}
+
+/// A NumPy scalar as Python's own value; all else as it is.
+py::object without_numpy(py::handle given) {
+  if (std::string_view(Py_TYPE(given.ptr())->tp_name).starts_with("numpy.") &&
+      py::isinstance(given, py::module_::import("numpy").attr("generic")))
+    return given.attr("item")();
+  return py::reinterpret_borrow<py::object>(given);
+}
+
+double as_double(py::handle given, const std::string& where) {
+  const double value = PyLong_AsDouble(given.ptr());
+  if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    refuse(given, where);
+  }
+  return value;
 }
 
 bool is_leaf_list(const c10::IValue& example) {
@@ -31,22 +75,24 @@ bool is_leaf_list(const c10::IValue& example) {
 
 class reader {
  public:
-  c10::IValue read(py::handle given, const c10::IValue& example, const std::string& where) const {
-    if (THPVariable_Check(given.ptr())) return lent(THPVariable_Unpack(given.ptr()));
+  c10::IValue read(py::handle value, const c10::IValue& example, const std::string& where) const {
+    const auto given = without_numpy(value);
+    if (THPVariable_Check(given.ptr())) return lent(THPVariable_Unpack(given.ptr()), where);
     if (example.isTuple() && py::isinstance<py::tuple>(given))
       return tuple(py::reinterpret_borrow<py::tuple>(given), example, where);
     if (example.isList() && py::isinstance<py::list>(given)) return list(given, example, where);
     if (example.isGenericDict() && py::isinstance<py::dict>(given))
       return dict(py::reinterpret_borrow<py::dict>(given), example.toGenericDict(), where);
-    if (example.isDouble() && PyLong_Check(given.ptr()) && !PyBool_Check(given.ptr())) return py::cast<double>(given);
+    if (example.isDouble() && PyLong_Check(given.ptr()) && !PyBool_Check(given.ptr())) return as_double(given, where);
     return by_itself(given, where);
   }
 
   /// Without an example: the next error speaks of what was given.
-  c10::IValue by_itself(py::handle given, const std::string& where) const {
+  c10::IValue by_itself(py::handle value, const std::string& where) const {
+    const auto given = without_numpy(value);
     if (given.is_none()) return {};
     if (PyBool_Check(given.ptr())) return py::cast<bool>(given);
-    if (THPVariable_Check(given.ptr())) return lent(THPVariable_Unpack(given.ptr()));
+    if (THPVariable_Check(given.ptr())) return lent(THPVariable_Unpack(given.ptr()), where);
     if (py::isinstance<py::tuple>(given)) {
       std::vector<c10::IValue> elements;
       for (auto element : py::reinterpret_borrow<py::tuple>(given))
@@ -127,12 +173,14 @@ std::vector<c10::IValue> arguments_for(const signature& sig, const py::tuple& gi
   arguments.reserve(given.size());
   for (std::size_t i = 0; i < given.size(); ++i) {
     const auto value = given[i];
-    if (THPVariable_Check(value.ptr()))
-      arguments.emplace_back(lent(THPVariable_Unpack(value.ptr())));
-    else if (i < sig.example.size())
-      arguments.push_back(reader{}.read(value, sig.example[i], sig.argument_names[i]));
-    else
-      arguments.push_back(reader{}.by_itself(value, fmt::format("argument {}", i)));
+    const auto known = i < sig.example.size();
+    const auto name = known ? sig.argument_names[i] : fmt::format("argument {}", i);
+    if (THPVariable_Check(value.ptr())) {
+      arguments.emplace_back(lent(THPVariable_Unpack(value.ptr()), name));
+      continue;
+    }
+    refuse_deep(value, name);
+    arguments.push_back(known ? reader{}.read(value, sig.example[i], name) : reader{}.by_itself(value, name));
   }
   return arguments;
 }
@@ -142,6 +190,7 @@ std::vector<c10::IValue> example_for(const c10::FunctionSchema& forward, const p
   for (std::size_t i = 0; i < given.size(); ++i) {
     const auto known = i + 1 < forward.arguments().size();
     const auto name = known ? forward.arguments()[i + 1].name() : fmt::format("argument {}", i);
+    refuse_deep(given[i], name);
     try {
       example.push_back(known ? jit::toIValue(given[i], forward.arguments()[i + 1].type())
                               : reader{}.by_itself(given[i], name));

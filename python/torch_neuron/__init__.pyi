@@ -2,9 +2,10 @@ import concurrent.futures
 import dataclasses
 import enum
 import os
-from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Coroutine, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, Union
 
 import torch
+from torch.jit._script import RecursiveScriptModule, ScriptModule
 
 from .errors import NeuronCancelledError as NeuronCancelledError
 from .errors import NeuronError as NeuronError
@@ -43,12 +44,15 @@ class NeuronWarning(UserWarning): ...
 class Optimization(enum.Enum):
     FLOAT32_TO_FLOAT16 = "float32_to_float16"
 
-class NeuronModule(torch.jit.RecursiveScriptModule):
+class NeuronModule(RecursiveScriptModule):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class RequestFuture(concurrent.futures.Future[Any]):
     def __init__(self) -> None: ...
     def cancel(self) -> bool: ...
+    def result(self, timeout: Optional[float] = ...) -> Any: ...
+    def exception(self, timeout: Optional[float] = ...) -> Optional[BaseException]: ...
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[Any]], object]) -> None: ...
 
 @dataclasses.dataclass(frozen=True)
 class CoreStatus:
@@ -128,13 +132,12 @@ def analyze_model(
 ) -> Dict[str, int]: ...
 
 class DataParallel(torch.nn.Module):
-    module: torch.jit.ScriptModule
-    dim: int
+    module: ScriptModule
     num_workers: int
     split_size: Optional[int]
     def __init__(
         self,
-        model: torch.jit.ScriptModule,
+        model: ScriptModule,
         device_ids: Optional[Sequence[_DeviceId]] = ...,
         dim: int = ...,
         set_dynamic_batching: Optional[bool] = ...,
@@ -156,15 +159,17 @@ class DataParallel(torch.nn.Module):
         tenant: str = ...,
         **kwargs: Any,
     ) -> RequestFuture: ...
-    async def async_forward(
+    def async_forward(
         self,
         *inputs: Any,
         timeout: Optional[float] = ...,
         priority: Literal["high", "normal", "low"] = ...,
         tenant: str = ...,
         **kwargs: Any,
-    ) -> Any: ...
+    ) -> Coroutine[Any, Any, Any]: ...
     def disable_dynamic_batching(self) -> None: ...
+    @property
+    def dim(self) -> int: ...
     @property
     def dynamic_batching(self) -> bool: ...
     @property
@@ -172,7 +177,7 @@ class DataParallel(torch.nn.Module):
     @property
     def warnings(self) -> List[str]: ...
     def status(self) -> Status: ...
-    def replace(self, model: torch.jit.ScriptModule) -> None: ...
+    def replace(self, model: ScriptModule) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> "DataParallel": ...
     def __exit__(self, *exception: Any) -> None: ...

@@ -1,10 +1,11 @@
 """The arguments of a model's forward: as an example gives them, and as a call does."""
 
+import contextlib
 import inspect
 
 import torch
 
-from ._structure import CONSTANTS
+from ._structure import CONSTANTS, without_numpy
 from .errors import _make
 
 
@@ -39,20 +40,20 @@ def example_tuple(example):
     """As torch.jit.trace reads it: a tensor or a dict is one argument, a tuple or a list holds all of them."""
     if isinstance(example, (torch.Tensor, dict)) or type(example) in CONSTANTS:
         return (example,)
-    try:
-        return tuple(example)
-    except TypeError:
-        raise _make(
-            "wrong_type",
-            f"the example is a {type(example).__name__}: give a tensor, or a tuple with one value an argument",
-        ) from None
+    if not hasattr(example, "__array__"):  # NumPy's would be a tuple of its rows
+        with contextlib.suppress(TypeError):
+            return tuple(map(without_numpy, example))
+    raise _make(
+        "wrong_type",
+        f"the example is a {type(example).__name__}: give a tensor, or a tuple with one value an argument",
+    )
 
 
 def fill_in(forward, args, kwargs):
     """The Arguments from the first to the last that is given, defaults between them included."""
     signature = signature_of(forward)
     try:
-        bound = signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **{name: without_numpy(value) for name, value in kwargs.items()})
     except TypeError as e:
         raise _make("shape_mismatch", f"the example does not fit forward: {e}") from None
     given = set(bound.arguments)

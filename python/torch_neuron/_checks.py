@@ -1,7 +1,10 @@
 """What users give, as the type that it must have. TypeError and ValueError name it."""
 
+import contextlib
 import operator
 from numbers import Real
+
+import torch
 
 from .errors import _make
 
@@ -28,13 +31,28 @@ def natural(name, value, bits=63):
 def number(name, value):
     if isinstance(value, bool) or not isinstance(value, Real):
         raise _make("wrong_type", f"{name} is a {type(value).__name__}: give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise _make("invalid_argument", f"{name} is too large: give a number below 1.8e308") from None
 
 
 def text(name, value):
     if not isinstance(value, str):
         raise _make("wrong_type", f"{name} is a {type(value).__name__}: give a str")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _make("invalid_argument", f"{name} is {value!a}, which is no text in UTF-8: give another one") from None
     return value
+
+
+def several(name, values, what):
+    """The elements of a list, or of whatever has some."""
+    if not isinstance(values, (str, bytes, torch.Tensor)):
+        with contextlib.suppress(TypeError):
+            return list(values)
+    raise _make("wrong_type", f"{name} is a {type(values).__name__}: give a list of {what}")
 
 
 def numbers(name, values):

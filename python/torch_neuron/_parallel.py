@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import os
 import threading
 
@@ -14,7 +15,7 @@ from ._status import status_from
 from ._structure import Structure
 from ._trace import compiled_of, parameters_compiled
 from ._warnings import here
-from .errors import NeuronError, _make
+from .errors import NeuronError, NeuronValueError, _make
 
 
 class RequestFuture(concurrent.futures.Future):
@@ -27,7 +28,24 @@ class RequestFuture(concurrent.futures.Future):
         super().__init__()
         self._taking_back = threading.Lock()
         self._taken_back = False
-        self._place = here()
+
+    def result(self, timeout=None):
+        """As of any future. ValueError (``invalid_argument``) in a callback of another one: it would wait for ever."""
+        self._refuse_endless_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout=None):
+        """As of any future, and refused where :meth:`result` is."""
+        self._refuse_endless_wait()
+        return super().exception(timeout)
+
+    def _refuse_endless_wait(self):
+        if not self.done():
+            _engine.refuse_wait_for_future()
+
+    def add_done_callback(self, fn):
+        """As of any future. ``fn`` must not block: no other future is told its answer while it runs."""
+        super().add_done_callback(functools.partial(_call_back, fn))
 
     def cancel(self):
         """Gives the request up, unless its answer is there: rows that are not begun are dropped.
@@ -50,12 +68,14 @@ class RequestFuture(concurrent.futures.Future):
             value = self._restore(value) if exception is None else None
         except Exception as e:
             exception = e
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
-            if exception is not None:
-                self.set_exception(exception)
-            else:
-                self.set_result(value)
-        _waiting.discard(self)
+        try:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                if exception is not None:
+                    self.set_exception(exception)
+                else:
+                    self.set_result(value)
+        finally:
+            _waiting.discard(self)
 
     def _lose(self, error):
         """In a forked child: nobody will call ``_finish``. The parent's callbacks are not for here."""
@@ -66,6 +86,16 @@ class RequestFuture(concurrent.futures.Future):
             self.set_running_or_notify_cancel()
         else:
             self.set_exception(error)
+
+
+def _call_back(fn, future):
+    """What the base class logs is an Exception; another one would keep the rest from being called."""
+    try:
+        fn(future)
+    except BaseException as e:
+        if isinstance(e, Exception) or not _engine.tells_futures():
+            raise
+        raise RuntimeError(f"a callback of a future raised {type(e).__name__}, which ends nothing here") from e
 
 
 #: The futures that are to be told their answers.
@@ -163,7 +193,7 @@ class DataParallel(torch.nn.Module):
             "pad_values": numbers("pad_values", pad_values),
         }
         self.__dict__.update(
-            dim=options["dim"],
+            _dim=options["dim"],
             _structure=structure,
             _arguments=parameters_compiled(model, compiled, structure),
             _replacing=threading.Lock(),
@@ -185,8 +215,10 @@ class DataParallel(torch.nn.Module):
             vector with one element a chunk.
 
         Raises:
+            TypeError: a value that no model takes, or a name that does not fit.
             ValueError: ``shape_mismatch`` (not what the model was compiled for), ``batch_size_mismatch``
-                (without dynamic batching).
+                (without dynamic batching), ``invalid_argument`` (an int or a str that no model can have; called by an
+                operator of a model, on a thread of the engine).
             RuntimeError: ``gather_mismatch``, ``forward_failed`` (the model's own error, with its rows and
                 core), ``core_lost``, ``core_unavailable`` (in a fork), ``core_memory_exceeded``, ``queue_full``,
                 ``draining``.
@@ -202,7 +234,8 @@ class DataParallel(torch.nn.Module):
         """Runs the model on the inputs without waiting.
 
         Args:
-            *inputs, **kwargs: as for a call.
+            *inputs, **kwargs: as for a call. Arguments of the model's own that are called ``timeout``, ``priority`` or
+                ``tenant`` are given by position, those that forward takes by name only behind the others.
             timeout: seconds after which the answer is of no more use; None: no limit.
             priority: ``"high"``, ``"normal"`` or ``"low"``: which of the requests that wait goes first.
             tenant: whose request it is, a str; tenants of one priority share the cores evenly.
@@ -210,19 +243,49 @@ class DataParallel(torch.nn.Module):
         Returns:
             A ``concurrent.futures.Future``. Its ``result()`` returns or raises what the call would, and raises
             TimeoutError (``deadline_exceeded``) after the timeout. ``cancel()`` drops the rows that are not begun.
+            Callbacks must not block: no other future is told its answer while one runs.
 
         Raises:
-            TypeError, ValueError: for the timeout, the priority or the tenant, and for names that do not fit; the rest
-                comes through the future.
+            What is wrong with the call itself; the rest comes through the future.
+            TypeError: a value that no model takes, or a name that does not fit.
+            ValueError: ``invalid_argument``: a timeout, a priority, a tenant, an int or a str that cannot be.
+            RuntimeError: ``draining`` (closed, or the interpreter is ending), ``core_unavailable`` (in a fork).
         """
+        return self._submit(here(), inputs, kwargs, timeout, priority, tenant)
+
+    def async_forward(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
+        """Runs the model on asyncio: ``output = await model_parallel.async_forward(x, timeout=0.5)``.
+
+        Takes what :meth:`submit` takes, returns and raises what a call does, and TimeoutError (``deadline_exceeded``)
+        after the timeout. A task that is cancelled while it waits cancels its request.
+        """
+        return self._awaited(here(), inputs, kwargs, timeout, priority, tenant)  # the line that calls, not asyncio's
+
+    async def _awaited(self, *request):
+        return await asyncio.wrap_future(self._submit(*request))
+
+    def _submit(self, place, inputs, kwargs, timeout, priority, tenant):
+        own = self._arguments.names[len(inputs) :]
+        for name, value, unset in (("timeout", timeout, None), ("priority", priority, "normal"), ("tenant", tenant, "")):
+            if name in own and not (type(value) is type(unset) and value == unset):
+                raise _make(
+                    "wrong_type",
+                    f"{name}= is the request's, but the model has an argument of that name: give the model's by "
+                    f"position, in the order ({self._arguments})",
+                )
         inputs = self._arguments.values(inputs, kwargs)
-        structure = self._structure
-        if structure is not None:
-            inputs = structure.tensors_of(inputs)
         seconds = None if timeout is None else number("timeout", timeout)
         options = seconds, text("priority", priority), text("tenant", tenant)
+        structure = self._structure
         future = RequestFuture()
+        future._place = place
         future._restore = _as_it_is if structure is None else structure.value_of
+        if structure is not None:
+            try:
+                inputs = structure.tensors_of(inputs)
+            except NeuronValueError as e:  # as other shapes of tensors
+                future.set_exception(e)
+                return future
         _waiting.add(future)
         try:
             future._request = self._parallel.submit(inputs, future, *options)
@@ -230,15 +293,6 @@ class DataParallel(torch.nn.Module):
             _waiting.discard(future)
             raise
         return future
-
-    async def async_forward(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
-        """Runs the model on asyncio: ``output = await model_parallel.async_forward(x, timeout=0.5)``.
-
-        Takes what :meth:`submit` takes, returns and raises what a call does, and TimeoutError (``deadline_exceeded``)
-        after the timeout. A task that is cancelled while it waits cancels its request.
-        """
-        options = {"timeout": timeout, "priority": priority, "tenant": tenant}
-        return await asyncio.wrap_future(self.submit(*inputs, **options, **kwargs))
 
     # --- settings -------------------------------------------------------------------------------------------
 
@@ -274,6 +328,15 @@ class DataParallel(torch.nn.Module):
         _engine.say_what_was_logged()
 
     # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def dim(self):
+        """The dimension along which inputs are scattered and outputs gathered, as given when it was made."""
+        return self._dim
+
+    @dim.setter
+    def dim(self, dim):
+        raise _make("invalid_argument", f"dim is {self._dim} for good: make another DataParallel with dim={dim!r}")
 
     @property
     def device_ids(self):
@@ -346,7 +409,10 @@ class DataParallel(torch.nn.Module):
         """What ``print`` says of it."""
         if self._parallel.closed:
             return "closed"
-        return f"device_ids={self.device_ids}, dim={self.dim}, dynamic_batching={self.dynamic_batching}"
+        try:
+            return f"device_ids={self.device_ids}, dim={self.dim}, dynamic_batching={self.dynamic_batching}"
+        except NeuronError as e:  # in a fork, or at the end
+            return f"{e.code}, dim={self.dim}"
 
     def __reduce_ex__(self, protocol):
         raise _make(

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import functools
 import json
+import math
 import operator
 import re
 import sys
@@ -19,6 +20,8 @@ import torch
 from .errors import _make
 
 CONSTANTS = (type(None), bool, int, float, str)
+#: How deep containers may be in each other: all that reads them goes down by recursion.
+DEEPEST = 64
 
 
 def is_namedtuple(value):
@@ -58,15 +61,27 @@ def kind_of(value):
     return "tensor"
 
 
-def describe(value, where):
-    """The shape of a value. TypeError for what is neither tensor, constant nor container.
+def without_numpy(value):
+    """A NumPy scalar as Python's own value; all else as it is."""
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def describe(value, where, depth=0):
+    """The shape of a value. TypeError for what is neither tensor, constant nor container, or contains itself.
 
     A shape is JSON-able but for the classes in it.
     """
+    if depth > DEEPEST:
+        raise _make(
+            "wrong_type",
+            f"{where[:40]}... has more than {DEEPEST} containers in each other, or contains itself: give a flatter value",
+        )
+    value = without_numpy(value)
     if isinstance(value, torch.Tensor):
         return {"kind": "tensor"}
     if type(value) in CONSTANTS:
-        return {"kind": "constant", "value": value}
+        return {"kind": "constant", "value": value if value == value else math.nan}
     if isinstance(value, dict):
         for key in value:
             if type(key) not in (str, int, bool, float):
@@ -75,12 +90,12 @@ def describe(value, where):
             "kind": "dict",
             "class": type(value),
             "keys": list(value),
-            "items": [describe(v, f"{where}[{k!r}]") for k, v in value.items()],
+            "items": [describe(v, f"{where}[{k!r}]", depth + 1) for k, v in value.items()],
         }
     if isinstance(value, (tuple, list)):
         shape = {
             "kind": "tuple" if isinstance(value, tuple) else "list",
-            "items": [describe(v, f"{where}[{i}]") for i, v in enumerate(value)],
+            "items": [describe(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)],
         }
         if type(value) not in (tuple, list):
             shape["class"] = type(value)
@@ -126,8 +141,9 @@ def take_apart(shape, value, where, tensors):
             raise _mismatch(where, "a tensor", value)
         tensors.append(value)
     elif kind == "constant":
-        wanted = shape["value"]
-        if type(value) is not type(wanted) or value != wanted:
+        wanted, value = shape["value"], without_numpy(value)
+        same = value == wanted or (value != value and wanted != wanted)  # not a number is itself here
+        if type(value) is not type(wanted) or not same:
             raise _make(
                 "shape_mismatch",
                 f"{where} is {value!r}, but the model was traced for {wanted!r}, which became a part of it: "
@@ -269,6 +285,10 @@ def _namedtuple(name, fields):
     return collections.namedtuple(name, fields)
 
 
+#: One object for all, so that shapes with it are equal.
+_CONSTANTS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
 class Structure:
     """What a traced model takes and returns in Python, where that is not what its TorchScript says.
 
@@ -309,7 +329,7 @@ class Structure:
         if known is not None or text is None:
             return known
         try:
-            return cls(**json.loads(text, object_hook=_with_class))
+            return cls(**json.loads(text, object_hook=_with_class, parse_constant=_CONSTANTS.get))
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise _make("model_load_failed", f"the structure that the module carries cannot be read: {e}") from None
 

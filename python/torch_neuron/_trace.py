@@ -7,7 +7,7 @@ import torch
 
 from . import _engine, _options
 from ._arguments import Parameters, parameters_of
-from ._checks import natural, number
+from ._checks import natural, number, several
 from ._scripting import script_module
 from ._structure import Structure
 from ._warnings import say
@@ -126,18 +126,15 @@ def trace(
     if auto_cast not in ("none", "bf16"):
         raise _make("invalid_argument", f"auto_cast is {auto_cast!r}: give 'none' or 'bf16'")
     lists = {"more_examples": more_examples, "calibration": calibration, "check_inputs": check_inputs}
-    for name, value in lists.items():
-        if isinstance(value, torch.Tensor):
-            raise _make("wrong_type", f"{name} is a Tensor: give a list of examples")
+    more, further, checks = (several(name, () if value is None else value, "examples") for name, value in lists.items())
     options = {
         "bf16": auto_cast == "bf16",
         "tune": bool(tune),
         "threads": natural("threads", threads),
         "max_deviation": None if max_deviation is None else number("max_deviation", max_deviation),
     }
-    examples = [example_inputs, *(more_examples or ())]
     script, arguments, options["calibration"], structure = script_module(
-        func, examples, example_kwarg_inputs or {}, check_inputs or (), check_tolerance, calibration or ()
+        func, [example_inputs, *more], example_kwarg_inputs or {}, checks, check_tolerance, further
     )
     if structure is not None:
         script._c._register_attribute(Structure.ATTRIBUTE, torch._C.StringType.get(), structure.to_json())
