@@ -3,13 +3,15 @@
 #include "completions.hpp"
 #include "lifetime.hpp"
 #include "options_reader.hpp"
+#include "parallel.hpp"
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
+#include <iterator>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -33,14 +35,17 @@ class log_box {
 
   bool filled() const noexcept { return filled_.load(std::memory_order_acquire); }
 
-  /// The oldest.
-  std::optional<entry> take() {
+  /// All, in their order; what is not for the caller is to be put back. Only who has the GIL takes.
+  std::deque<entry> take() {
     const std::lock_guard lock(mutex_);
-    if (entries_.empty()) return {};
-    auto first = std::move(entries_.front());
-    entries_.pop_front();
+    filled_ = false;
+    return std::exchange(entries_, {});
+  }
+
+  void put_back(std::deque<entry> rest) {
+    const std::lock_guard lock(mutex_);
+    entries_.insert(entries_.begin(), std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
     filled_ = !entries_.empty();
-    return first;
   }
 
  private:
@@ -111,10 +116,21 @@ void watch_forks() {
 
 engine* made_host() noexcept { return made_engine.load(std::memory_order_acquire); }
 
-void say_what_was_logged(const py::object& place) {
+void say_what_was_logged(const py::object& place, const parallel* own) {
   if (!box().filled()) return;
   const auto say = py::module_::import("torch_neuron._warnings").attr("say");
-  while (const auto said = box().take()) say(said->first == log_level::warning, said->second, place);
+  for (;;) {
+    auto entries = box().take();
+    const auto next = std::find_if(entries.begin(), entries.end(), [own](const log_box::entry& e) {
+      return e.first != log_level::warning || !parallel::is_anothers(e.second, own);
+    });
+    const auto found = next != entries.end();
+    const auto said = found ? std::move(*next) : log_box::entry();
+    if (found) entries.erase(next);
+    box().put_back(std::move(entries));  // before it is said, which may raise
+    if (!found) return;
+    say(said.first == log_level::warning, said.second, place);
+  }
 }
 
 void drain_host(std::chrono::milliseconds bound) {

@@ -22,10 +22,13 @@ engine* made_host() noexcept;
 /// Once, at import: from then on a fork knows what it lacks.
 void watch_forks();
 
+class parallel;
+
 /// Passes on what the engine logged since the last time: warnings through Python's `warnings`, which may
 /// raise, the rest through `logging`. `place` is where in the user's code it belongs, as torch_neuron._warnings.here
-/// has it; None: where that calls us. The caller holds the GIL.
-void say_what_was_logged(const pybind11::object& place = pybind11::none());
+/// has it; None: where that calls us. What another one than `own` warned of is left for that one's next call. The caller
+/// holds the GIL.
+void say_what_was_logged(const pybind11::object& place = pybind11::none(), const parallel* own = nullptr);
 
 /// Waits until what was accepted is answered, at most so long, and takes no more.
 void drain_host(std::chrono::milliseconds bound);

@@ -12,18 +12,49 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <new>
+#include <set>
 
 namespace py = pybind11;
 
 namespace ganglion::python {
 
+namespace {
+
+/// Those that are there. Read and written with the GIL.
+std::set<const parallel*>& everyone() {
+  static auto* const all = new std::set<const parallel*>;
+  return *all;
+}
+
+}  // namespace
+
+parallel::listed::listed(const parallel* p) : who(p) { everyone().insert(who); }
+
+parallel::listed::~listed() { everyone().erase(who); }
+
+bool parallel::warned_of(const std::string& sentence) const {
+  if (!inner_) return false;
+  const auto all = inner_->warnings();
+  return std::find(all.begin(), all.end(), sentence) != all.end();
+}
+
+bool parallel::is_anothers(const std::string& warning, const parallel* own) {
+  if (own != nullptr && own->warned_of(warning)) return false;
+  return std::any_of(everyone().begin(), everyone().end(), [&](const parallel* p) { return p->warned_of(warning); });
+}
+
 parallel::parallel(compiled_model model, const py::dict& options) {
   refuse_engine_thread("DataParallel()");
   auto wanted = parallel_options_from(options);
   auto& on = host();
-  const without_gil others_run;
-  inner_ = std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(wanted)));
+  std::shared_ptr<data_parallel> made;
+  {
+    const without_gil others_run;
+    made = std::make_shared<data_parallel>(data_parallel::begin_loading(on, std::move(model), std::move(wanted)));
+  }
+  inner_ = std::move(made);
 }
 
 void parallel::wait_until_ready() const {
@@ -60,7 +91,7 @@ py::object parallel::call(const py::tuple& arguments) {
   }
   wait(future, [&] { request.cancel(); });
   release_kept();
-  say_what_was_logged();
+  say_what_was_logged(py::none(), this);
   return to_python(std::move(future.get().outputs));
 }
 
@@ -98,7 +129,7 @@ void parallel::replace(compiled_model model) {
   }
   wait(done, [] {});
   done.get();
-  say_what_was_logged();
+  say_what_was_logged(py::none(), this);
 }
 
 void parallel::close() {
@@ -140,7 +171,7 @@ void bind_parallel(py::module_& m) {
       .def_property_readonly("cores", &parallel::cores)
       .def_property_readonly("closed", &parallel::closed)
       .def("close", &parallel::close);
-  m.def("say_what_was_logged", &say_what_was_logged, py::arg("place") = py::none());
+  m.def("say_what_was_logged", &say_what_was_logged, py::arg("place") = py::none(), py::arg("own") = nullptr);
 }
 
 }  // namespace ganglion::python

@@ -38,6 +38,9 @@ class parallel {
   std::vector<std::string> warnings() const { return held()->warnings(); }
   std::vector<std::size_t> cores() const { return held()->cores(); }
 
+  /// Whether another one than `own` is there that warned of this, and `own` did not.
+  static bool is_anothers(const std::string& warning, const parallel* own);
+
   /// Gives the cores back. What was accepted is still answered.
   void close();
   bool closed() const { return !inner_; }
@@ -45,8 +48,19 @@ class parallel {
  private:
   /// Refuses a closed one, and one that cannot work here.
   std::shared_ptr<data_parallel> held() const;
+  bool warned_of(const std::string& sentence) const;
 
-  std::shared_ptr<data_parallel> inner_;
+  /// Lists it among those that are there.
+  struct listed {
+    explicit listed(const parallel* p);
+    ~listed();
+    listed(const listed&) = delete;
+    listed& operator=(const listed&) = delete;
+    const parallel* who;
+  };
+
+  std::shared_ptr<data_parallel> inner_;  // read and written with the GIL
+  listed listed_{this};
 };
 
 }  // namespace ganglion::python

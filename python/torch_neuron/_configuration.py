@@ -57,7 +57,8 @@ def configure(
     options = {name: natural(name, value) for name, value in whole.items() if value is not None}
     options.update((name, number(name, value)) for name, value in seconds.items() if value is not None)
     if cpus is not None:
-        options["cpus"] = [natural(f"cpus[{i}]", cpu, 31) for i, cpu in enumerate(several("cpus", cpus, "numbers of CPUs"))]
+        cpus = several("cpus", cpus, "numbers of CPUs")
+        options["cpus"] = [natural(f"cpus[{i}]", cpu, 31) for i, cpu in enumerate(cpus)]
     if trace_out is not None:
         path = os.fspath(trace_out) if isinstance(trace_out, os.PathLike) else trace_out
         options["trace_out"] = text("trace_out", path)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import threading
+import weakref
 
 import torch
 
@@ -64,7 +65,7 @@ class RequestFuture(concurrent.futures.Future):
     def _finish(self, value, exception):
         """Called once, by the engine's Python side. A future that was cancelled meanwhile stays so."""
         try:
-            _engine.say_what_was_logged(self._place)
+            _engine.say_what_was_logged(self._place, self._whose())
             value = self._restore(value) if exception is None else None
         except Exception as e:
             exception = e
@@ -199,7 +200,7 @@ class DataParallel(torch.nn.Module):
             _replacing=threading.Lock(),
             _parallel=_engine.Parallel(compiled, options),
         )
-        _engine.say_what_was_logged()
+        _engine.say_what_was_logged(own=self._parallel)
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -266,7 +267,8 @@ class DataParallel(torch.nn.Module):
 
     def _submit(self, place, inputs, kwargs, timeout, priority, tenant):
         own = self._arguments.names[len(inputs) :]
-        for name, value, unset in (("timeout", timeout, None), ("priority", priority, "normal"), ("tenant", tenant, "")):
+        of_request = {"timeout": (timeout, None), "priority": (priority, "normal"), "tenant": (tenant, "")}
+        for name, (value, unset) in of_request.items():
             if name in own and not (type(value) is type(unset) and value == unset):
                 raise _make(
                     "wrong_type",
@@ -278,7 +280,7 @@ class DataParallel(torch.nn.Module):
         options = seconds, text("priority", priority), text("tenant", tenant)
         structure = self._structure
         future = RequestFuture()
-        future._place = place
+        future._place, future._whose = place, weakref.ref(self._parallel)
         future._restore = _as_it_is if structure is None else structure.value_of
         if structure is not None:
             try:
@@ -325,7 +327,7 @@ class DataParallel(torch.nn.Module):
     @split_size.setter
     def split_size(self, rows):
         self._parallel.split_size = None if rows is None else integer("split_size", rows)
-        _engine.say_what_was_logged()
+        _engine.say_what_was_logged(own=self._parallel)
 
     # --- what it is -----------------------------------------------------------------------------------------
 
@@ -376,8 +378,8 @@ class DataParallel(torch.nn.Module):
         if parameters != str(self._arguments):
             raise _make(
                 "shape_mismatch",
-                f"the new model takes the arguments ({parameters}), but the old one ({self._arguments}), by which "
-                "calls give them: give the new one's forward those, or make another DataParallel for it",
+                f"the new model takes the arguments ({parameters}), but the old one ({self._arguments}), by whose "
+                "names calls give them: give the new one's forward those, or make another DataParallel for it",
             )
         if structure != self._structure:
             raise _make(

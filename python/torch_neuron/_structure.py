@@ -75,7 +75,8 @@ def describe(value, where, depth=0):
     if depth > DEEPEST:
         raise _make(
             "wrong_type",
-            f"{where[:40]}... has more than {DEEPEST} containers in each other, or contains itself: give a flatter value",
+            f"{where[:40]}... has more than {DEEPEST} containers in each other, or contains itself: give a flatter "
+            "value",
         )
     value = without_numpy(value)
     if isinstance(value, torch.Tensor):

@@ -22,7 +22,8 @@ class NeuronModule(torch.jit.RecursiveScriptModule):
     Call it like the original; it then runs on the calling thread, at any batch size. Give it to
     :class:`DataParallel` to run it on the cores. ``torch.jit.save(model, path)`` keeps all that was found out
     about it; ``torch.jit.load(path)`` gives a ScriptModule that DataParallel takes as well, and the file runs
-    under the command ``ganglion run``.
+    under the command ``ganglion run``. Where Python's values differ from TorchScript's, its ``forward``, and what
+    ``torch.jit.load`` gave when it is called itself, take and return the tensors side by side.
     """
 
     def __call__(self, *args, **kwargs):

@@ -1,11 +1,11 @@
-"""The arguments of a call: defaults of forward's."""
+"""The arguments of a call: defaults of forward's, names that requests have too, and where errors come from."""
 
+import asyncio
 from typing import Optional
 
-import pytest
 import torch
 import torch_neuron
-from conftest import quiet, trace
+from conftest import trace
 
 
 def same(given, wanted):
@@ -72,3 +72,53 @@ def test_examples_of_a_script_module_have_its_defaults_between_them(error_of):
     same(parallel(x, y=y), x + y)
     same(parallel(x, False, y), x)
     assert "x, flag=True, y=None" in str(error_of(TypeError, parallel, x, z=y))
+
+
+# --- names that requests have too ------------------------------------------------------------------------------------
+
+
+class Timed(torch.nn.Module):
+    def forward(self, x, timeout: float = 2.0):
+        return x * timeout
+
+
+def test_arguments_with_the_names_of_a_requests_own_are_given_by_position(error_of):
+    model, x, tenant = Timed(), torch.rand(5, 3), torch.rand(5, 3)
+    parallel = torch.neuron.DataParallel(trace(model, x, 3.0))
+    same(parallel(x, timeout=4.0), x * 4)
+    same(parallel.submit(x, 4.0, timeout=60).result(), x * 4)
+    same(parallel.submit(x).result(), x * 2)
+    e = error_of(TypeError, parallel.submit, x, timeout=4.0)  # not silently the request's, and the model's its default
+    assert "timeout= is the request's" in str(e) and "(x, timeout=2.0)" in str(e)
+    error_of(TypeError, lambda: asyncio.run(parallel.async_forward(x, timeout=4.0)))
+
+    class ByName(torch.nn.Module):
+        def forward(self, x, *, tenant):
+            return x + tenant
+
+    traced = torch_neuron.trace(ByName(), x, example_kwarg_inputs={"tenant": tenant}, tune=False)
+    parallel = torch.neuron.DataParallel(traced)
+    same(parallel(x, tenant=tenant), x + tenant)
+    same(parallel.submit(x, tenant, tenant="somebody").result(), x + tenant)
+    assert "position" in str(error_of(TypeError, parallel.submit, x, tenant=tenant))
+
+
+# --- where errors come from ------------------------------------------------------------------------------------------
+
+
+class Structured(torch.nn.Module):
+    def forward(self, batch):
+        return {"out": batch["x"] + 0, "rest": (batch["x"],)}
+
+
+def test_a_future_raises_what_does_not_fit_and_submit_what_no_model_takes(rows_parallel, error_of):
+    structured = torch.neuron.DataParallel(trace(Structured(), {"x": torch.rand(2, 3)}))
+    for parallel, wrong in ((rows_parallel, torch.rand(5, 9)), (structured, {"y": torch.rand(5, 3)})):
+        future = parallel.submit(wrong)
+        e = future.exception(60)
+        assert isinstance(e, ValueError) and e.code == "shape_mismatch" and not future.cancel()
+        error_of(TypeError, parallel.submit, wrong, nothing=3)
+        assert error_of(ValueError, parallel.submit, wrong, timeout=-1).code == "invalid_argument"
+    error_of(TypeError, rows_parallel.submit, object())
+    structured.close()
+    assert error_of(RuntimeError, structured.submit, {"x": torch.rand(2, 3)}).code == "draining"

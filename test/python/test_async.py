@@ -200,6 +200,33 @@ def test_split_size_without_dynamic_batching_is_warned_of_through_a_future_as_we
         assert [str(w.message) for w in caught] == parallel.warnings and "split_size" in parallel.warnings[0]
 
 
+def test_a_task_warns_for_the_line_that_called(rows_traced):
+    with torch_neuron.DataParallel(rows_traced) as parallel:
+
+        async def main():
+            tasks = [asyncio.create_task(parallel.async_forward(torch.rand(2, 4)))]
+            await asyncio.gather(*tasks)
+
+        (warning,) = warned(lambda: asyncio.run(main()))[1]
+        assert warning.filename == __file__ and "create_task" in linecache.getline(__file__, warning.lineno)
+
+
+def test_what_another_object_warns_of_is_not_said_in_a_call(rows_traced, slow):
+    """A callback holds the futures back, so that the call of the second is there before the future of the first."""
+    first, second = (torch_neuron.DataParallel(rows_traced) for _ in range(2))
+    told, gate = threading.Event(), threading.Event()
+    slow.submit(torch.rand(8, 192, 192)).add_done_callback(lambda f: (told.set(), gate.wait(60)))
+    told.wait(60)
+    future = first.submit(torch.rand(2, 4))
+    status_at_rest()
+    try:
+        assert warned(lambda: second(torch.rand(16, 4)), "error")[1] == []
+        _, caught = warned(lambda: (gate.set(), future.result(60)))
+    finally:
+        gate.set()
+    assert len(first.warnings) == 1 and [str(w.message) for w in caught] == first.warnings
+
+
 @pytest.mark.parametrize("how", WITHOUT_WAITING)
 def test_a_warning_that_is_an_error_is_raised_by_the_future(rows_traced, how):
     with torch_neuron.DataParallel(rows_traced) as parallel:

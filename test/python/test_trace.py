@@ -1,10 +1,7 @@
 """torch.neuron.trace, files, and the names of the packages."""
 
-import ast
 import copy
-import inspect
 import io
-import operator
 import os
 import pickle
 import subprocess
@@ -433,35 +430,3 @@ def test_a_data_parallel_is_a_context_manager_and_refuses_calls_after_it(rows_tr
 def test_a_data_parallel_cannot_be_copied(rows_parallel, error_of):
     for use in (copy.deepcopy, pickle.dumps):
         error_of(TypeError, use, rows_parallel)
-
-
-def test_help_reads_well():
-    for thing in (torch_neuron, torch_neuron.trace, torch_neuron.DataParallel):
-        assert len(inspect.getdoc(thing).splitlines()) > 5
-    public = [v for k, v in vars(torch_neuron.DataParallel).items() if not k.startswith("_") and k != "extra_repr"]
-    assert all(inspect.getdoc(v) for v in public)
-    for name in torch_neuron.__all__:
-        assert getattr(torch_neuron, name).__doc__
-
-
-def test_the_stubs_name_what_there_is():
-    folder = os.path.dirname(torch_neuron.__file__)
-    stub = ast.parse(open(os.path.join(folder, "__init__.pyi")).read())
-    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
-    functions = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
-    imported = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert set(torch_neuron.__all__) <= set(classes) | functions | imported
-    stubbed = {n.name for n in classes["DataParallel"].body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    assert ast.literal_eval(next(n.value for n in stub.body if isinstance(n, ast.Assign))) == torch_neuron.__all__
-    stubbed |= {n.target.id for n in classes["DataParallel"].body if isinstance(n, ast.AnnAssign)}
-    assert {k for k in vars(torch_neuron.DataParallel) if not k.startswith("_")} - {"extra_repr"} <= stubbed
-    for name, node in [(n.name, n) for n in stub.body if isinstance(n, ast.FunctionDef)] + [
-        (f"DataParallel.{n.name}", n)
-        for n in classes["DataParallel"].body
-        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and not n.decorator_list and n.name != "__call__"
-    ]:
-        there = operator.attrgetter(name)(torch_neuron)
-        stubbed = [a.arg for a in node.args.args + node.args.kwonlyargs]
-        stubbed += [a.arg for a in (node.args.vararg, node.args.kwarg) if a]
-        assert sorted(stubbed) == sorted(inspect.signature(there).parameters), name
-    assert os.path.exists(os.path.join(folder, "py.typed"))

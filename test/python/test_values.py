@@ -137,7 +137,8 @@ def test_settings_that_cannot_be_are_refused_with_their_names(rows_parallel, row
     assert str(error_of(ValueError, rows_parallel, 2**70)).startswith("x is an int")
     for options in ({"timeout": 10**400}, {"tenant": "\ud800"}, {"priority": "\ud800"}):
         assert next(iter(options)) in str(error_of(ValueError, rows_parallel.submit, x, **options))
-    assert "max_queue_delay" in str(error_of(ValueError, torch_neuron.DataParallel, rows_traced, max_queue_delay=10**400))
+    e = error_of(ValueError, torch_neuron.DataParallel, rows_traced, max_queue_delay=10**400)
+    assert "max_queue_delay" in str(e)
     assert "cpus is a int" in str(error_of(TypeError, torch_neuron.configure, cpus=3))
 
 
@@ -169,3 +170,22 @@ def test_not_a_number_is_itself_as_a_constant(error_of, tmp_path):
         same(parallel(given)["out"], given["x"])
         parallel.replace(traced[1])
         assert "nan" in str(error_of(ValueError, parallel, batch(5, 1.0)))
+
+
+def test_dim_is_what_it_was_made_with(rows_parallel, error_of):
+    e = error_of(ValueError, setattr, rows_parallel, "dim", 1)
+    assert e.code == "invalid_argument" and "dim=1" in str(e) and rows_parallel.dim == 0
+
+
+def test_it_can_be_printed_in_a_fork():
+    code = """
+parallel = torch.neuron.DataParallel(torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2, 4), tune=False))
+child = os.fork()
+if child == 0:
+    print("core_unavailable, dim=0" in repr(parallel), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("device_ids=[0, 1, 2, 3], dim=0, dynamic_batching=True" in repr(parallel))
+"""
+    status, said, errors = run_python(code)
+    assert (status, said) == (0, "True\nTrue\n"), errors
