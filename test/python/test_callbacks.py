@@ -72,7 +72,7 @@ def test_whatever_a_callback_raises_the_rest_is_called(slow, kind):
     future.add_done_callback(lambda f: called.set_result(True))
     assert called.result(60)
     slow.submit(torch.rand(1, 192, 192)).result(60)  # is told after that one
-    assert future not in torch_neuron._parallel._waiting
+    assert future not in torch_neuron._futures._waiting
 
 
 ENDS = {

@@ -220,7 +220,7 @@ if child == 0:
     sys.exit(3)
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 holder.join()
-print(status, future.result().shape[0], called == [os.getpid()], torch_neuron._parallel._waiting)
+print(status, future.result().shape[0], called == [os.getpid()], torch_neuron._futures._waiting)
 """
     status, said, errors = run_python(code)
     assert status == 0, errors
