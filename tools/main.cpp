@@ -6,8 +6,11 @@
 #include <fmt/format.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
 
+#include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <new>
 #include <sstream>
 #include <system_error>
@@ -22,6 +25,20 @@ void let_models_print_to_stderr() {
   torch::jit::setPrintHandler([](const std::string& text) {
     print_stderr_line(text.substr(0, text.find_last_not_of('\n') + 1));
   });
+}
+
+/// LibTorch answers a number of threads that is none with a stack of its own symbols, again in each thread.
+void drop_bad_thread_numbers() {
+  for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}) {
+    const char* text = std::getenv(name);
+    if (text == nullptr) continue;
+    int threads = 0;
+    const auto* end = text + std::strlen(text);
+    if (const auto read = std::from_chars(text, end, threads); read.ec == std::errc{} && read.ptr == end && threads > 0)
+      continue;
+    print_warning(fmt::format("{} is '{}', which is no number of threads: it is left out of account", name, text));
+    unsetenv(name);
+  }
 }
 
 void add_verbs(CLI::App& app) {
@@ -91,6 +108,7 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
 int main(int argc, char** argv) {
   tune_malloc();
   let_models_print_to_stderr();
+  drop_bad_thread_numbers();
   std::signal(SIGXFSZ, SIG_IGN);  // an output beyond the limit on file sizes is an error like any other
   CLI::App app{"Data-parallel inference of TorchScript models on NeuronCores", "ganglion"};
   add_verbs(app);

@@ -14,6 +14,19 @@ expected<void> validate(const admission_limits& limits) {
   return {};
 }
 
+namespace {
+
+/// Adds to what waits unless that passes the limit; what is larger by itself is let in where nothing waits. `before` is
+/// what waited.
+bool take(std::atomic<std::int64_t>& waits, std::int64_t& before, std::int64_t more, std::int64_t most) {
+  do {
+    if (before > 0 && before + more > most) return false;
+  } while (!waits.compare_exchange_weak(before, before + more));
+  return true;
+}
+
+}  // namespace
+
 std::optional<failure> admission::enter(std::int64_t rows, std::int64_t bytes) {
   // Counted before the look at the gate: whoever closes it and then finds nothing unanswered has missed nobody.
   unanswered_.fetch_add(1);
@@ -21,17 +34,17 @@ std::optional<failure> admission::enter(std::int64_t rows, std::int64_t bytes) {
     answered();
     return failure{errc::draining, "the engine is draining and takes no more requests: send it to another engine"};
   }
-  auto rows_before = queued_rows_.fetch_add(rows);
-  auto bytes_before = queued_bytes_.fetch_add(bytes);
-  bool too_many = rows_before > 0 && rows_before + rows > limits_.max_queued_rows;
-  bool too_large = bytes_before > 0 && bytes_before + bytes > limits_.max_queued_bytes;
-  if (!too_many && !too_large) return std::nullopt;
-  leave_queue(rows, bytes);
-  answered();
-  if (too_many)
+  auto rows_before = queued_rows_.load();
+  if (!take(queued_rows_, rows_before, rows, limits_.max_queued_rows)) {
+    answered();
     return failure{errc::queue_full,
                    fmt::format("{} rows wait and {} more would pass max_queued_rows = {}: try again later", rows_before,
                                rows, limits_.max_queued_rows)};
+  }
+  auto bytes_before = queued_bytes_.load();
+  if (take(queued_bytes_, bytes_before, bytes, limits_.max_queued_bytes)) return std::nullopt;
+  queued_rows_.fetch_sub(rows);
+  answered();
   return failure{errc::queue_full,
                  fmt::format("{} bytes wait and {} more would pass max_queued_bytes = {}: try again later",
                              bytes_before, bytes, limits_.max_queued_bytes)};

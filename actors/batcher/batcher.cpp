@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 namespace ganglion {
 
@@ -32,9 +33,8 @@ struct batcher_state {
   formation queue;
   std::map<std::size_t, core_actor> cores;
   std::map<std::uint64_t, caf::typed_response_promise<deployment_removed>> closing;
-  /// The tick that is under way, which comes no later than the queue is due.
-  std::optional<clock::time_point> next_tick;
-  std::uint64_t tick_generation = 0;
+  /// When the ticks that are under way come: one of them no later than the queue is due.
+  std::set<clock::time_point> ticks;
 
   static inline const char* name = "ganglion.batcher";
 
@@ -48,10 +48,9 @@ using batcher_pointer = batcher_actor::stateful_pointer<batcher_state>;
 void arm(batcher_pointer self, clock::time_point now) {
   auto& s = self->state;
   auto due = s.queue.due();
-  if (!due || (s.next_tick && *s.next_tick <= *due)) return;
-  s.next_tick = due;
-  send_later(*self, batcher_actor{self}, std::max(*due - now, clock::duration::zero()),
-             batcher_tick{++s.tick_generation});
+  if (!due || (!s.ticks.empty() && *s.ticks.begin() <= *due)) return;
+  s.ticks.insert(*due);
+  send_later(*self, batcher_actor{self}, std::max(*due - now, clock::duration::zero()), batcher_tick{});
 }
 
 /// Binds work to cores for as long as one of them takes any.
@@ -130,12 +129,14 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
         pump(self);
       },
       [self](const executions_done& m) {
-        for (const auto& report : *m.reports) self->state.queue.finished(m.core, report);
+        auto& s = self->state;
+        const auto now = self->clock().now();
+        for (const auto& report : *m.reports) s.queue.finished(m.core, report, now);
         pump(self);
       },
-      [self](const batcher_tick& m) {
-        if (m.generation != self->state.tick_generation) return;
-        self->state.next_tick.reset();
+      [self](const batcher_tick&) {
+        auto& ticks = self->state.ticks;
+        ticks.erase(ticks.begin(), ticks.upper_bound(self->clock().now()));
         pump(self);
       },
       [self](const status_query&) {

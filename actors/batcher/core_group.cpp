@@ -19,4 +19,16 @@ void core_group::set(std::size_t place, const core_load& load) {
   }
 }
 
+std::vector<double> core_group::measured_left(std::chrono::steady_clock::time_point now) const {
+  std::vector<double> result;
+  result.reserve(cores_.size());
+  for (std::size_t place = 0; place < cores_.size(); ++place) {
+    const auto& load = nodes_[width_ + place];
+    if (load.up == 0) continue;
+    const auto passed = std::chrono::duration<double>(now - load.since).count();
+    result.push_back(load.measured - std::clamp(passed, 0.0, load.running));
+  }
+  return result;
+}
+
 }  // namespace ganglion

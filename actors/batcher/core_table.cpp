@@ -44,6 +44,8 @@ void core_table::close_group(std::size_t group) {
 core_load core_table::load_of(const entry& c) const {
   core_load load;
   load.measured = c.measured;
+  if (!c.in_flight.empty()) load.running = c.measured / static_cast<double>(c.in_flight.size());
+  load.since = c.since;
   load.up = c.up;
   if (c.up && !c.held_back) {
     load.executions = c.account.executions();
@@ -149,9 +151,11 @@ void core_table::release() {
   held_back_.clear();
 }
 
-void core_table::give(std::size_t core, const execution_ptr& work, double seconds, double measured) {
+void core_table::give(std::size_t core, const execution_ptr& work, double seconds, double measured,
+                      clock::time_point now) {
   auto& c = at(core);
   if (c.in_flight.empty()) {
+    c.since = now;
     c.busy_place = busy_.size();
     busy_.push_back(core);
   }
@@ -163,11 +167,13 @@ void core_table::give(std::size_t core, const execution_ptr& work, double second
   note(core);
 }
 
-std::optional<std::pair<execution_ptr, double>> core_table::take(std::size_t core, std::uint64_t execution_id) {
+std::optional<std::pair<execution_ptr, double>> core_table::take(std::size_t core, std::uint64_t execution_id,
+                                                                   clock::time_point now) {
   auto& c = at(core);
   auto node = c.in_flight.extract(execution_id);
   if (!node) return std::nullopt;
   auto& [work, seconds, measured] = node.mapped();
+  c.since = now;
   c.account.give_back(seconds);
   c.measured = c.in_flight.empty() ? 0 : c.measured - measured;
   forget(c, *work);

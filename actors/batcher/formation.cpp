@@ -10,6 +10,13 @@ namespace {
 /// number.
 constexpr double unmeasured_seconds = 1;
 
+/// How long before a deadline a batch goes that takes so many seconds: what it takes, and half as much and a little more
+/// for all that is not measured.
+std::chrono::nanoseconds time_to_spare(double seconds) {
+  constexpr auto a_little = std::chrono::milliseconds(2);
+  return a_little + std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(1.5 * seconds));
+}
+
 /// How often the program must run for so many rows: more than once only where they are whole batches.
 std::int64_t forwards_of(std::int64_t rows, std::int64_t size) { return std::max<std::int64_t>(1, rows / size); }
 
@@ -155,7 +162,7 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   bool more_may_come = !d.closing && !admission_closed_ && !b.queue.others_could_go();
   if (!full && d.target->coalescing.max_queue_delay.count() > 0 && more_may_come) {
     auto until = b.queue.oldest() + d.target->coalescing.max_queue_delay;
-    if (b.hurry) until = std::min(until, *b.hurry);
+    if (!b.deadlines.empty()) until = std::min(until, *b.deadlines.begin() - time_to_spare(b.cover.seconds(size, 0)));
     if (now < until) {
       b.delayed_until = until;
       return std::nullopt;
@@ -201,6 +208,9 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
     if (p.where == nullptr) {
       p.where = &p.owner->add_slot(p.first_row, p.rows, p.chunk);
       p.owner->leave_queue(p.rows);
+      if (p.owner->options().deadline && p.owner->waiting() == nullptr)
+        if (auto live = live_.find(p.owner->id()); live != live_.end() && live->second.waits_until)
+          waits_no_more(live->second);
     }
     work->parts.push_back({p.owner, p.where, p.where->attempt(), offset, p.losses});
     offset += p.rows;
@@ -209,7 +219,7 @@ assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std
   for (const auto& waits : d.buckets) work->queued_rows += waits.queue.rows();
   const auto forwards = static_cast<double>(work->forwards);
   auto seconds = forwards * b.cover.seconds(size, unmeasured_seconds);
-  cores_.give(core, work, seconds, forwards * b.cover.seconds(size, 0));
+  cores_.give(core, work, seconds, forwards * b.cover.seconds(size, 0), now);
   ++d.in_flight;
   ++b.in_flight;
   b.turn += seconds;

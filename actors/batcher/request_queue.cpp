@@ -1,6 +1,7 @@
 #include <ganglion/actors/batcher/request_queue.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 
@@ -21,6 +22,12 @@ struct queue_entry {
 };
 
 namespace {
+
+/// How many executions so many rows take from the beginning of a chunk on.
+std::int64_t executions_of(const chunk_plan& plan, std::int64_t rows) {
+  auto of_chunk = [&plan](std::int64_t n) { return (n + plan.batch() - 1) / plan.batch(); };
+  return rows / plan.chunk_rows() * of_chunk(plan.chunk_rows()) + of_chunk(rows % plan.chunk_rows());
+}
 
 template <class Rows>
 std::int64_t all_of_key(const Rows& of_classes) {
@@ -124,6 +131,30 @@ std::int64_t request_queue::rows_with(std::size_t level, const std::string& join
   if (join_key.empty()) return levels_[level].plain_rows;
   auto found = keyed_.find(join_key);
   return found == keyed_.end() ? 0 : found->second[level];
+}
+
+std::int64_t request_queue::rows_with(const std::string& join_key) const {
+  std::int64_t result = 0;
+  for (std::size_t i = 0; i < levels_.size(); ++i) result += rows_with(i, join_key);
+  return result;
+}
+
+request_queue::rows_apart request_queue::apart_from(const request& r) const {
+  auto result = alone_rows_;
+  auto add = [&result](std::int64_t executions, std::int64_t rows) {
+    result.executions += executions;
+    result.rows += rows;
+  };
+  add(short_keys_.executions, short_keys_.rows);
+  if (!r.joinable() || !r.join_key().empty()) {
+    const auto plain = rows_with("") % config_.quantum;
+    add(plain > 0, plain);
+  }
+  if (r.joinable() && !r.join_key().empty()) {
+    const auto own = rows_with(r.join_key()) % config_.quantum;
+    add(-(own > 0), -own);
+  }
+  return result;
 }
 
 request_queue::joinable_rows request_queue::count_joinable(std::int64_t most) const {
@@ -336,18 +367,28 @@ void request_queue::settle(level& l) const {
 
 void request_queue::count(std::size_t level, const queue_entry& e, std::int64_t rows) {
   levels_[level].rows += rows;
-  if (!e.owner->joinable()) return;
+  if (!e.owner->joinable()) {
+    const auto executions = executions_of(e.owner->chunks(), std::abs(rows));
+    alone_rows_.executions += rows < 0 ? -executions : executions;
+    alone_rows_.rows += rows;
+    return;
+  }
   const auto& key = e.owner->join_key();
   if (key.empty()) {
     levels_[level].plain_rows += rows;
     return;
   }
   auto& of_key = keyed_[key];
-  const bool was_full = all_of_key(of_key) >= config_.quantum;
+  auto note = [this, &of_key](int sign) {
+    const auto all = all_of_key(of_key), over = all % config_.quantum;
+    full_keys_ += static_cast<std::size_t>(sign * (all >= config_.quantum));
+    short_keys_.executions += sign * (over > 0);
+    short_keys_.rows += sign * over;
+    return all;
+  };
+  note(-1);
   of_key[level] += rows;
-  const auto all = all_of_key(of_key);
-  full_keys_ += (all >= config_.quantum);
-  full_keys_ -= was_full;
+  const auto all = note(1);
   if (all == 0) keyed_.erase(key);
 }
 

@@ -33,42 +33,6 @@ std::chrono::nanoseconds nanoseconds(double seconds) {
 
 // -- what is accepted -------------------------------------------------------------------------------------------------
 
-std::size_t formation::at_once(const deployment_state& d) const {
-  const auto up = cores_.count_up(d.group);
-  return std::max<std::size_t>(1, std::min(up, d.num_workers.value_or(up)));
-}
-
-formation::expectation formation::expectation_of(const deployment_state& d, const request& r) const {
-  auto p = r.options().priority;
-  const auto& own = d.buckets[r.bucket()];
-  const auto rows = own.queue.rows_before(p, r.options().tenant);
-  // Its rows go with those of the batch that is open when it comes.
-  const auto open = r.joinable() ? rows % own.cover.largest() : 0;
-  const auto before = own.cover.cost(rows - open);
-  auto seconds = cores_.measured_in_flight(d.group) + before;
-  // The other queues for these cores take turns with its own: of its class they get as much as that, and an execution.
-  auto turn = before + own.cover.seconds(own.cover.largest(), 0);
-  auto share_cores = [&d](const deployment_state& other) {
-    return std::ranges::find_first_of(d.target->cores, other.target->cores) != d.target->cores.end();
-  };
-  for (const auto& [id, other] : deployments_) {
-    if (!share_cores(other)) continue;
-    for (const auto& b : other.buckets) {
-      if (&b == &own) continue;
-      auto urgent = b.queue.rows_begun(p);
-      if (p != priority::high) urgent += b.queue.rows_up_to(static_cast<priority>(static_cast<int>(p) - 1));
-      auto first = b.cover.cost(urgent);
-      seconds += first + std::min(turn, b.cover.cost(b.queue.rows_begun(p) + b.queue.rows_up_to(p)) - first);
-    }
-  }
-  const auto largest = own.cover.largest();
-  const auto executions =
-      r.joinable() ? static_cast<std::size_t>((open + r.rows() + largest - 1) / largest) : r.chunks().executions();
-  auto over = [](double seconds_in_all, std::size_t cores) { return seconds_in_all / static_cast<double>(cores); };
-  return {over(seconds, at_once(d)),
-          over(own.cover.cost(open + r.rows()), std::clamp<std::size_t>(executions, 1, at_once(d)))};
-}
-
 std::optional<failure> formation::refusal(const request& r, const deployment_state& d, clock::time_point now) const {
   if (r.is_cancelled()) return cancelled_by_caller();
   if (!r.dynamic_batching()) {
@@ -79,7 +43,7 @@ std::optional<failure> formation::refusal(const request& r, const deployment_sta
   if (cores_.all_lost(d.target->cores)) return all_cores_lost;
   const auto& deadline = r.options().deadline;
   if (!deadline && !limits_.max_queue_time) return std::nullopt;
-  const auto times = expectation_of(d, r);
+  const auto times = expectation_of(d, r, now);
   const auto wait = nanoseconds(times.wait);
   if (deadline) {
     if (*deadline <= now) return past_deadline();
@@ -119,17 +83,13 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
   }
   end_sharing();
   if (idle()) share_evenly(*r, d);
-  if (b.queue.empty()) {
-    join_turns(b);
-    b.hurry.reset();
-  }
+  if (b.queue.empty()) join_turns(b);
   auto& live = live_[r->id()];
   live.value = r;
   if (const auto& deadline = r->options().deadline) {
-    auto latest = *deadline - nanoseconds(b.cover.cost(r->rows()));
-    b.hurry = std::min(b.hurry.value_or(latest), latest);
+    live.deadline = deadlines_.emplace(*deadline, r->id());
+    live.waits_until = b.deadlines.insert(*deadline);
   }
-  if (r->options().deadline) live.deadline = deadlines_.emplace(*r->options().deadline, r->id());
   b.queue.push(std::move(r), now);
 }
 
@@ -165,7 +125,16 @@ void formation::drop(const request_ptr& r) {
 
 void formation::forget(const request& r) {
   auto node = live_.extract(r.id());
-  if (node && node.mapped().deadline) deadlines_.erase(*node.mapped().deadline);
+  if (!node) return;
+  auto& live = node.mapped();
+  if (live.deadline) deadlines_.erase(*live.deadline);
+  if (live.waits_until) waits_no_more(live);
+}
+
+void formation::waits_no_more(live_request& live) {
+  auto& target = deployments_.at(live.value->target().id);
+  target.buckets[live.value->bucket()].deadlines.erase(*live.waits_until);
+  live.waits_until.reset();
 }
 
 void formation::forget_unreported() {
@@ -189,8 +158,8 @@ void formation::fail_all(const failure& f) {
 
 // -- executions that ended --------------------------------------------------------------------------------------------
 
-void formation::finished(std::size_t core, const execution_report& report) {
-  auto held = cores_.take(core, report.work->id);
+void formation::finished(std::size_t core, const execution_report& report, clock::time_point now) {
+  auto held = cores_.take(core, report.work->id, now);
   if (!held) return;  // taken back when its core went down
   auto& [work, expected] = *held;
   auto& d = deployments_.at(work->deployment_id);

@@ -23,23 +23,24 @@ std::vector<std::int64_t> sizes_beside(const at::Tensor& t, std::int64_t axis) {
   return sizes;
 }
 
-/// Whether the caller's tensor is as the output turned out.
+/// Whether the caller's tensor is as that leaf of the outputs turned out.
 expected<void> takes_output(const at::Tensor& given, at::ScalarType dtype, at::IntArrayRef sizes,
-                            const std::string& name) {
+                            const c10::IValue& outputs, std::size_t leaf) {
   if (given.scalar_type() == dtype && given.sizes() == sizes) return {};
-  return gather_mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", name,
+  return gather_mismatch(fmt::format("{} is {}, but the tensor that was given for it is {}", leaf_name(outputs, leaf),
                                      to_string(dtype, sizes), to_string(given.scalar_type(), given.sizes())));
 }
 
-/// What `make` makes: an output of the answer, which takes memory of its own.
+/// What `make` makes: that leaf of the answer, which takes memory of its own.
 template <class Make>
-at::Tensor answer_tensor(const std::string& name, at::ScalarType dtype, at::IntArrayRef sizes, const Make& make) {
+at::Tensor answer_tensor(const c10::IValue& outputs, std::size_t leaf, at::ScalarType dtype, at::IntArrayRef sizes,
+                         const Make& make) {
   try {
     return make();
   } catch (const std::exception&) {
     throw error(errc::core_memory_exceeded,
-                fmt::format("the answer's {} of {} does not fit in memory: send fewer rows at once", name,
-                            to_string(dtype, sizes)));
+                fmt::format("the answer's {} of {} does not fit in memory: send fewer rows at once",
+                            leaf_name(outputs, leaf), to_string(dtype, sizes)));
   }
 }
 
@@ -130,13 +131,13 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
     if (config_.outputs.empty()) {
-      answer.emplace_back(answer_tensor(leaf_name(outputs, i), t.scalar_type(), sizes, [&] {
+      answer.emplace_back(answer_tensor(outputs, i, t.scalar_type(), sizes, [&] {
         return at::empty(sizes, at::TensorOptions().dtype(t.scalar_type()));
       }));
       continue;
     }
     const auto& given = config_.outputs[tensor_index++];
-    if (auto fits = takes_output(given, t.scalar_type(), sizes, leaf_name(outputs, i)); !fits) return fits;
+    if (auto fits = takes_output(given, t.scalar_type(), sizes, outputs, i); !fits) return fits;
     answer.emplace_back(given);
   }
   answer_ = std::move(answer);
@@ -214,11 +215,11 @@ c10::IValue gather::assemble() {
     auto along = axis < 0 ? 0 : axis;
     auto sizes = pieces.front().sizes().vec();
     for (std::size_t n = 1; n < pieces.size(); ++n) sizes[static_cast<std::size_t>(along)] += pieces[n].size(along);
-    auto whole = answer_tensor(leaf_name(kept_.front(), i), pieces.front().scalar_type(), sizes,
+    auto whole = answer_tensor(kept_.front(), i, pieces.front().scalar_type(), sizes,
                                [&] { return at::cat(pieces, along).detach(); });
     if (!config_.outputs.empty()) {
       auto& given = config_.outputs[tensor_index - 1];
-      auto fits = takes_output(given, whole.scalar_type(), whole.sizes(), leaf_name(kept_.front(), i));
+      auto fits = takes_output(given, whole.scalar_type(), whole.sizes(), kept_.front(), i);
       if (!fits) throw error(fits.error());
       at::NoGradGuard no_grad;
       whole = given.copy_(whole);

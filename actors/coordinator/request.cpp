@@ -9,11 +9,18 @@ namespace ganglion {
 
 namespace {
 
-std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t rows) {
-  std::int64_t bytes = 0;
-  for (const auto& leaf : leaves)
-    if (leaf.isTensor()) bytes += static_cast<std::int64_t>(leaf.toTensor().nbytes());
-  return rows > 0 ? bytes / rows : 0;
+/// What a request's inputs take while it waits, for each of its rows: tensors, the values beside them, which its join
+/// key repeats, and the name of its tenant.
+std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t rows, const std::string& tenant) {
+  if (rows == 0) return 0;
+  std::int64_t tensors = 0, others = static_cast<std::int64_t>(tenant.size());
+  for (const auto& leaf : leaves) {
+    if (leaf.isTensor())
+      tensors += static_cast<std::int64_t>(leaf.toTensor().nbytes());
+    else if (auto bytes = encode_value(leaf))
+      others += 2 * static_cast<std::int64_t>(bytes->size());
+  }
+  return tensors / rows + (others + rows - 1) / rows;
 }
 
 /// The values that go to every chunk as they are, as bytes; empty where there are none.
@@ -113,7 +120,7 @@ std::uint64_t request::next_id() {
 expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
                                      std::shared_ptr<admission> gate, gather::sink&& deliver,
                                      request_options&& options) {
-  auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows);
+  auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows, options.tenant);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
   target->counters->accepted(inputs.rows, inputs.rows * row_bytes);
   return std::make_shared<request>(id, std::move(target), std::move(inputs), row_bytes, std::move(gate),

@@ -4,6 +4,7 @@
 
 #include <caf/all.hpp>
 
+#include <algorithm>
 #include <chrono>
 
 namespace ganglion {
@@ -13,6 +14,9 @@ namespace ganglion {
 /// own, for which no system waits.
 template <class Handle, class Message>
 void send_later(caf::local_actor& self, const Handle& to, std::chrono::nanoseconds delay, Message message) {
+  // What is further away than the clock can count comes early, and whoever sent it looks again.
+  constexpr std::chrono::nanoseconds longest = std::chrono::hours(24 * 365);
+  delay = std::min(delay, longest);
   // The delay is an argument since CAF 0.17 dereferences null where there is none.
   self.spawn<caf::hidden>(
       [weak = caf::actor_cast<caf::weak_actor_ptr>(to), message = std::move(message)](

@@ -102,7 +102,7 @@ class pure_engine {
     execution_report report;
     timed(spent_.gather, [&] { report = complete(oldest.work, outputs_, oldest.core); });
     oldest.work.reset();
-    timed(spent_.formation, [&] { queue_.finished(oldest.core, report); });
+    timed(spent_.formation, [&] { queue_.finished(oldest.core, report, clock::now()); });
     ++chunks_;
   }
   void send() {

@@ -115,7 +115,7 @@ std::optional<double> p99_at(data_parallel& parallel, const std::vector<at::Tens
   return command::summarize(latencies).p99;
 }
 
-/// The highest rate whose p99 is within the bound, to 5 %. A rate holds where one of two windows does.
+/// The highest rate whose p99 is within the bound, to half of a percent. A rate holds where one of two windows does.
 double highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& rows, double at_most, double seconds,
                     double bound) {
   auto holds = [&](double rate) {
@@ -128,12 +128,12 @@ double highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& rows
   };
   double good = 0, bad = at_most;
   p99_at(parallel, rows, at_most / 4, seconds / 4, bound);
-  while (bad - good > 0.02 * bad && bad > 0.01 * at_most) {
+  while (bad - good > 0.005 * bad && bad > 0.01 * at_most) {
     const auto middle = (good + bad) / 2;
     (holds(middle) ? good : bad) = middle;
   }
   // What a disturbed window took for too much is tried again from below.
-  while (good > 0 && good < at_most && holds(1.05 * good)) good *= 1.05;
+  while (good > 0 && good < at_most && holds(1.02 * good)) good *= 1.02;
   return good;
 }
 

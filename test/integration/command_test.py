@@ -50,6 +50,14 @@ class CommandLine(Command):
     def test_a_number_that_is_too_large_is_refused_as_a_value(self):
         self.run_refused("invalid_argument", "linear", torch.rand(1, 3), "--dim", "9" * 30, text="9" * 30)
 
+    def test_a_number_of_threads_that_is_none_is_told_once_and_left_out(self):
+        for text in ("abc", "0", "-1", "99999999999"):
+            result = call("info", model("linear"), OMP_NUM_THREADS=text)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = [line for line in result.stderr.splitlines() if line and not line.startswith("libgomp: ")]
+            self.assertEqual(len(lines), 1, result.stderr)
+            self.assertIn(f"OMP_NUM_THREADS is '{text}', which is no number of threads", lines[0])
+
     def test_a_full_stdout_is_an_error(self):
         for arguments in (["cores"], ["--help"], ["run", "--help"], ["--version"]):
             with open("/dev/full", "w") as full:

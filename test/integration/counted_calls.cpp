@@ -9,7 +9,7 @@ namespace {
 
 std::atomic<std::size_t> threads_made{0}, large_allocations{0}, allocated_bytes{0}, copied_bytes{0};
 
-void count_allocation(std::size_t size) {
+[[maybe_unused]] void count_allocation(std::size_t size) {
   if (size < ganglion::test::large) return;
   ++large_allocations;
   allocated_bytes += size;

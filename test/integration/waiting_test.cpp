@@ -16,6 +16,7 @@ TEST_CASE("a batch that is not full goes when its delay has passed, with all tha
   REQUIRE(ready(b));
   const auto first = a.get(), second = b.get();
   EXPECT(first.timing.queued >= 300ms);
+  EXPECT(first.timing.queued < 3s);  // a busy machine may be late, but nothing else was waited for
   EXPECT(first.timing.batched_rows == 3);
   EXPECT(same(first.outputs.toTensor(), counted({1, 3}) + 1));
   EXPECT(same(second.outputs.toTensor(), counted({2, 3}) + 1));

@@ -48,6 +48,9 @@ class deterministic_system {
   /// The number of actors that are alive.
   std::size_t alive() { return system_.registry().running(); }
 
+  /// The number of messages that come at a later time.
+  std::size_t timers() { return scheduler().clock().schedule().size(); }
+
   /// Lets an actor quit and runs until it has, for as much time as it may take.
   template <class Handle>
   void end(const Handle& actor) {

@@ -13,14 +13,16 @@ namespace ganglion::test {
 class probe {
  public:
   explicit probe(deterministic_system& on) : system_(on), inbox_(std::make_shared<inbox>()) {
-    handle_ = on.system().spawn([box = inbox_](caf::event_based_actor* self) -> caf::behavior {
+    // The inbox is an argument since CAF 0.17 dereferences null where there is none.
+    auto behave = [](caf::event_based_actor* self, const std::shared_ptr<inbox>& box) -> caf::behavior {
       self->set_default_handler([self, box](caf::scheduled_actor*, caf::message_view& m) -> caf::result<caf::message> {
         box->push_back({m.move_content_to_message(), self->make_response_promise()});
         return box->back().promise;
       });
       self->set_down_handler([box](caf::down_msg& m) { box->push_back({caf::make_message(m), {}}); });
       return {[](caf::unit_t) {}};
-    });
+    };
+    handle_ = on.system().spawn(behave, inbox_);
   }
   ~probe() {
     system_.run();

@@ -109,8 +109,8 @@ TEST_CASE("a refused request does not hold up the end") {
 
 TEST_CASE("many threads at the gate keep its counts exact, and the end is told once after the last answer") {
   for (std::uint32_t round = 0; round < 30; ++round) {
-    admission gate{{50, 1'000'000}};
-    std::atomic<int> unanswered{0}, called{0}, too_early{0};
+    admission gate{{50, 200}};
+    std::atomic<int> unanswered{0}, called{0}, too_early{0}, beyond{0};
     gate.when_idle([&] {
       ++called;
       if (unanswered != 0) ++too_early;
@@ -123,6 +123,7 @@ TEST_CASE("many threads at the gate keep its counts exact, and the end is told o
           auto rows = 1 + static_cast<std::int64_t>(random() % 20);
           if (!gate.enter(rows, rows * 8)) {
             ++unanswered;
+            if (gate.queued_rows() > 50 || gate.queued_bytes() > 200) ++beyond;
             gate.leave_queue(rows, rows * 8);
             --unanswered;
             gate.answered();
@@ -136,5 +137,6 @@ TEST_CASE("many threads at the gate keep its counts exact, and the end is told o
     REQUIRE(gate.unanswered() == 0);
     REQUIRE(called == 1);
     REQUIRE(too_early == 0);
+    REQUIRE(beyond == 0);
   }
 }

@@ -6,16 +6,6 @@ using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-request_options within(clock::time_point deadline) {
-  request_options options;
-  options.deadline = deadline;
-  return options;
-}
-
-}  // namespace
-
 TEST_CASE("a deadline that has passed is refused, and so is one that the measured executions cannot meet") {
   formation_fixture f{{1, 0, 1}};
   auto d = f.add(1, 4, {0});
@@ -200,112 +190,60 @@ TEST_CASE("beyond max_queue_time of expected waiting requests are refused with q
   f.expect_all_gone();
 }
 
-// -- what the prediction counts ---------------------------------------------------------------------------------------
-
-TEST_CASE("an estimate that turns everybody away from an idle model does not do so for ever") {
-  formation_fixture f{{1, 0, 1}};
-  auto d = f.add(1, 4, {0});
-  f.queue.expect_seconds(1, 0, 200e-3);  // measured while the machine was busy with other things
-  f.queue.core_up(0);
-  int refused = 0;
-  for (; refused < 10'000; ++refused) {
-    auto r = f.enqueue(d, 1, within(f.now + 20ms));
-    if (!r.got->all.empty()) continue;
-    f.pump();
-    f.finish(0, 0, 5ms);
-    expect_answered(r, 1);
-    break;
-  }
-  EXPECT(refused > 0);
-  EXPECT(refused < 500);
-  auto r = f.enqueue(d, 1, within(f.now + 6ms));
-  f.run_all();
-  expect_answered(r, 1);
-}
-
-TEST_CASE("what waits for other cores does not count for a deadline") {
-  formation_fixture f{{1, 0, 1}};
-  auto busy = f.add(1, 4, {0}), other = f.add(2, 4, {1});
-  for (std::uint64_t id : {1, 2}) f.queue.expect_seconds(id, 0, 10e-3);
-  for (std::size_t core : {0, 1}) f.queue.core_up(core);
-  f.enqueue(busy, 400);
-  f.pump();
-  expect_failed(f.enqueue(busy, 1, within(f.now + 50ms)), errc::deadline_exceeded);
-  auto r = f.enqueue(other, 1, within(f.now + 10ms));
-  f.run_all();
-  expect_answered(r, 1);
-}
-
-TEST_CASE("of a model that shares the cores no more counts for a deadline than its turn, unless it is more urgent") {
-  formation_fixture f{{1, 0, 1}};
-  auto busy = f.add(1, 4, {0}), other = f.add(2, 4, {0});
-  for (std::uint64_t id : {1, 2}) f.queue.expect_seconds(id, 0, 10e-3);
-  f.queue.core_up(0);
-  f.enqueue(busy, 400);
-  f.pump();
-  auto r = f.enqueue(other, 1, within(f.now + 30ms));  // what runs, a turn of the other, and its own
-  EXPECT(r.got->all.empty());
-  request_options urgent;
-  urgent.priority = priority::high;
-  f.enqueue(busy, 40, urgent);
-  expect_failed(f.enqueue(other, 1, within(f.now + 50ms)), errc::deadline_exceeded);
-  f.run_all();
-  expect_answered(r, 1);
-}
-
-TEST_CASE("a tenant's flood counts for the deadlines of others only as far as it goes before them") {
-  formation_fixture f{{1, 0, 1}};
-  auto d = f.add(1, 4, {0});
-  f.queue.expect_seconds(1, 0, 10e-3);
-  f.queue.core_up(0);
-  request_options flood;
-  flood.tenant = "flood";
-  f.enqueue(d, 400, flood);
-  f.pump();
-  auto options = within(f.now + 40ms);
-  options.tenant = "flood";
-  expect_failed(f.enqueue(d, 1, options), errc::deadline_exceeded);
-  options.tenant = "other";
-  auto r = f.enqueue(d, 1, options);
-  f.pump();
-  f.finish(0);
-  f.pump();
-  f.finish(0);
-  f.pump();
-  f.finish(0);
-  expect_answered(r, 1);
-  f.run_all();
-}
-
-TEST_CASE("the rest of a chunk that is bound to a core counts for a deadline, and so does the cap on executions") {
-  formation_fixture f{{1, 0, 1}};
-  auto d = f.add(1, 4, {0, 1}, 1);
-  f.queue.expect_seconds(1, 0, 10e-3);
-  for (std::size_t core : {0, 1}) f.queue.core_up(core);
-  f.enqueue(d, 40, 40);  // one chunk of ten executions on one core
-  f.pump();
-  expect_failed(f.enqueue(d, 1, within(f.now + 90ms)), errc::deadline_exceeded);
-  auto r = f.enqueue(d, 1, within(f.now + 120ms));
-  EXPECT(r.got->all.empty());
-  f.run_all();
-  expect_answered(r, 1);
-}
-
-TEST_CASE("a batch that is delayed goes early where a deadline in it would pass") {
+TEST_CASE("a batch that is delayed goes early where a deadline in it would pass, with time to spare") {
   formation_fixture f{{1, 0, 1}};
   auto d = f.add(1, 4, {0}, {}, {.max_queue_delay = 100ms});
   f.queue.expect_seconds(1, 0, 10e-3);
   f.queue.core_up(0);
   auto first = f.enqueue(d, 1, within(f.now + 30ms));
   EXPECT(f.pump() == 0);
-  REQUIRE(f.queue.due() == f.now + 20ms);
-  EXPECT(f.wait(20ms - 1ns) == 0);
+  REQUIRE(f.queue.due() == f.now + 13ms);  // 10 ms, half as much, and 2 ms
+  EXPECT(f.wait(13ms - 1ns) == 0);
   EXPECT(f.wait(1ns) == 1);
-  f.finish(0);
+  f.finish(0, 0, 10ms);
   expect_answered(first, 1);
   auto second = f.enqueue(d, 1, within(f.now + 10s));
   EXPECT(f.wait(100ms - 1ns) == 0);
   EXPECT(f.wait(1ns) == 1);
-  f.finish(0);
+  f.finish(0, 0, 10ms);
   expect_answered(second, 1);
+}
+
+TEST_CASE("a delayed batch leaves in time for the program that it needs, and not for a request that is gone") {
+  formation_fixture f{{1, 0, 1}};
+  auto d = f.add(1, std::vector<std::int64_t>{1, 64}, {0}, {}, {.max_queue_delay = 100ms});
+  f.queue.core_up(0);
+  for (auto [rows, took] : {std::pair{1, 5ms}, {64, 20ms}, {1, 5ms}}) {
+    f.enqueue(d, rows);
+    f.wait(100ms);
+    f.finish(0, 0, took);
+  }
+  const auto begin = f.now;
+  auto neighbours = f.enqueue(d, 40);
+  auto hurried = f.enqueue(d, 1, within(begin + 60ms));
+  EXPECT(f.pump() == 0);
+  EXPECT(*f.queue.due() <= begin + 60ms - 20ms);  // it takes the larger program
+  EXPECT(*f.queue.due() >= begin + 60ms - 40ms);
+  SUBCASE("it leaves in time") {
+    REQUIRE(f.wait(*f.queue.due() - f.now) == 1);
+    EXPECT(f.held[0].front()->batch == 64);
+    f.finish(0, 0, 20ms);
+    expect_answered(hurried, 1);
+  }
+  SUBCASE("it is cancelled") {
+    f.queue.cancel(hurried.id, {errc::cancelled, "x"});
+    EXPECT(f.pump() == 0);
+    EXPECT(*f.queue.due() == begin + 100ms);
+    f.run_all();
+  }
+  SUBCASE("it has gone: those that come after it wait their time") {
+    REQUIRE(f.wait(*f.queue.due() - f.now) == 1);
+    auto after = f.enqueue(d, 1);
+    f.finish(0, 0, 20ms);
+    const auto now = f.now;
+    EXPECT(f.pump() == 0);
+    EXPECT(*f.queue.due() == now + 100ms);
+    f.wait(100ms);
+    f.run_all();
+  }
 }

@@ -55,7 +55,7 @@ TEST_CASE("an execution that was not run gives its credit back and fails nobody"
   expect_failed(r, errc::cancelled);
   EXPECT(f.pump() == 0);
   auto work = f.take(0);
-  f.queue.finished(0, {work, {}, false, {}, {}, {}});
+  f.queue.finished(0, {work, {}, false, {}, {}, {}}, f.now);
   auto next = f.enqueue(d, 1);
   f.run_all();
   expect_answered(next, 1);
@@ -124,7 +124,7 @@ TEST_CASE("what a lost core held is run once more on another core") {
   // The dead lane ends what it was at: nothing of it counts.
   for (const auto& work : zombies) {
     EXPECT_FALSE(f.lanes.complete(work, 0).ran);
-    f.queue.finished(0, {work, {errc::forward_failed, "late"}, true, {}, {}, {}});
+    f.queue.finished(0, {work, {errc::forward_failed, "late"}, true, {}, {}, {}}, f.now);
   }
   EXPECT(r.got->once());
   f.expect_all_gone();

@@ -81,12 +81,12 @@ struct formation_fixture {
   void finish(std::size_t core, std::size_t place = 0,
               std::chrono::nanoseconds computed = std::chrono::milliseconds(1)) {
     auto work = take(core, place);
-    queue.finished(core, lanes.complete(work, core, computed));
+    queue.finished(core, lanes.complete(work, core, computed), now);
   }
   void fail(std::size_t core, std::size_t place = 0) {
     auto work = take(core, place);
     for (const auto& p : work->parts) p.where->start(p.attempt);
-    queue.finished(core, {work, {errc::forward_failed, "it failed"}, true, {}, {}, {}});
+    queue.finished(core, {work, {errc::forward_failed, "it failed"}, true, {}, {}, {}}, now);
   }
   /// The core's lane begins the oldest `count` executions that it holds.
   void begin(std::size_t core, std::size_t count = 1) {
@@ -126,6 +126,12 @@ inline void expect_answered(const sent_request& r, std::int64_t rows, std::int64
   NOTE(r.got->only().error.text);
   REQUIRE(r.got->only().ok());
   REQUIRE(at::equal(r.got->only().outputs.toTensor(), numbered_rows(rows, first) + 1));
+}
+
+inline request_options within(clock::time_point deadline) {
+  request_options options;
+  options.deadline = deadline;
+  return options;
 }
 
 inline void expect_failed(const sent_request& r, errc code) {

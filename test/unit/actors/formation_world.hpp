@@ -371,7 +371,7 @@ class formation_world {
     auto [core, work] = zombies_.front();
     zombies_.pop_front();
     REQUIRE_FALSE(f_.lanes.complete(work, core).ran);
-    f_.queue.finished(core, {work, {}, true, {}, {}, {}});
+    f_.queue.finished(core, {work, {}, true, {}, {}, {}}, f_.now);
   }
 
   void check_lost() {

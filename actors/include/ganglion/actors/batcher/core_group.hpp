@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <limits>
 #include <optional>
@@ -18,6 +19,9 @@ struct core_load {
   double measured = 0;
   /// How many of them are there.
   std::size_t up = 0;
+  /// Of one core: the measured seconds of what it runs, about, and since when it does.
+  double running = 0;
+  std::chrono::steady_clock::time_point since = {};
 };
 
 /// Cores in an order of preference, and the load of each, in a tree whose nodes know what is below them: to find the
@@ -32,6 +36,8 @@ class core_group {
   void set(std::size_t place, const core_load& load);
   /// Of all cores together.
   const core_load& total() const { return nodes_[1]; }
+  /// The measured seconds that each core which is there still has to run, in order.
+  std::vector<double> measured_left(std::chrono::steady_clock::time_point now) const;
 
   /// The core with the fewest executions among those of which `takes(load)` and `allowed(core)` hold; of equal ones the
   /// first in order. `takes` must hold for whatever has less than a load for which it holds.

@@ -54,13 +54,16 @@ class core_table {
   void release();
 
   /// Takes credit for `seconds`, of which `measured` are known.
-  void give(std::size_t core, const execution_ptr& work, double seconds, double measured);
+  void give(std::size_t core, const execution_ptr& work, double seconds, double measured, clock::time_point now);
   /// What ended, and the seconds that it was expected to take; nothing where it was taken back before.
-  std::optional<std::pair<execution_ptr, double>> take(std::size_t core, std::uint64_t execution_id);
+  std::optional<std::pair<execution_ptr, double>> take(std::size_t core, std::uint64_t execution_id,
+                                                       clock::time_point now);
 
   std::size_t in_flight() const { return in_flight_; }
-  /// The measured seconds of what the group's cores hold.
-  double measured_in_flight(std::size_t group) const { return groups_[group].value->total().measured; }
+  /// The measured seconds that each of the group's cores which is there still has to run.
+  std::vector<double> measured_left(std::size_t group, clock::time_point now) const {
+    return groups_[group].value->measured_left(now);
+  }
   /// Whether all rows that any core holds are in their answers.
   bool all_done() const;
 
@@ -82,6 +85,7 @@ class core_table {
     bool held_back = false;
     credit_account account;
     double measured = 0;                            // the sum of those in flight
+    clock::time_point since;                        // when it began the first of them, about
     std::map<std::uint64_t, held> in_flight;        // by execution
     std::map<bucket_key, std::size_t> of_buckets;   // how many of those are of a bucket
     std::size_t busy_place = 0;                     // in `busy_`, while something is in flight

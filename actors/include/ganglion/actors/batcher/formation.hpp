@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -76,7 +77,7 @@ class formation {
   /// When `advance` or `next` will have something to do although nothing else happens; nothing: never.
   std::optional<clock::time_point> due() const;
   /// Gives the credit back and deals with what failed: requests that shared an execution which failed are run apart.
-  void finished(std::size_t core, const execution_report& report);
+  void finished(std::size_t core, const execution_report& report, clock::time_point now);
   /// Fails everything that waits or runs: the engine ends.
   void fail_all(const failure& f);
 
@@ -97,8 +98,7 @@ class formation {
     std::size_t in_flight = 0;
     double turn = 0;  // seconds that it has had, for taking turns
     std::optional<clock::time_point> delayed_until;  // of a batch that is not full
-    /// When something that waits must go at the latest for its deadline, or earlier.
-    std::optional<clock::time_point> hurry;
+    std::multiset<clock::time_point> deadlines;      // of the requests of which rows wait for their first time
   };
   struct deployment_state {
     std::shared_ptr<const deployment> target;
@@ -118,6 +118,7 @@ class formation {
   struct live_request {
     request_ptr value;
     std::optional<deadlines::iterator> deadline;
+    std::optional<std::multiset<clock::time_point>::iterator> waits_until;  // in those of its bucket
   };
   /// The request that found the engine idle, and how many rows of it each core had and may have.
   struct lone_request {
@@ -138,15 +139,23 @@ class formation {
   void share_evenly(const request& r, const deployment_state& d);
   void end_sharing();
 
-  // requests.cpp: what is accepted, and what becomes of it
-  std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;
-  /// How many of its executions may run at once.
-  std::size_t at_once(const deployment_state& d) const;
+  // prediction.cpp: how long a request will take that comes now
   struct expectation {
     double wait = 0;  ///< seconds until the request is begun
     double run = 0;   ///< and from there until it is done
   };
-  expectation expectation_of(const deployment_state& d, const request& r) const;
+  expectation expectation_of(const deployment_state& d, const request& r, clock::time_point now) const;
+  /// The seconds of executions that go before it in its own queue; `open` are the rows with which its own will go.
+  static double seconds_before(const bucket_state& b, const request& r, std::int64_t& open);
+  /// Those that go before it in other queues.
+  double seconds_beside(const deployment_state& d, const bucket_state& own, priority p, double before) const;
+  /// How long each core is busy that the deployment may use, no more than it may use at once.
+  std::vector<double> busy_cores(const deployment_state& d, clock::time_point now) const;
+  /// How many of its executions may run at once.
+  std::size_t at_once(const deployment_state& d) const;
+
+  // requests.cpp: what is accepted, and what becomes of it
+  std::optional<failure> refusal(const request& r, const deployment_state& d, clock::time_point now) const;
   void take_back(const execution_ptr& work, std::size_t core, deployment_state& d);
   void run_apart(const execution_ptr& work, bucket_state& b);
   /// Ends a request: fails it and resolves all of its rows that no lane is committing.
@@ -154,6 +163,8 @@ class formation {
   void drop(const request_ptr& r);
   /// Forgets a request that was answered.
   void forget(const request& r);
+  /// No row of it waits for its first time any more. Precondition: it has `waits_until`.
+  void waits_no_more(live_request& live);
   /// Forgets those of which a lane committed rows without a report, once they are answered.
   void forget_unreported();
   void fail_all_of(const deployment_state& d, const failure& f);

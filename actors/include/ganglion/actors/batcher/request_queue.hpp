@@ -72,6 +72,13 @@ class request_queue {
   /// The rows that go before those of a request that comes now: all that are more urgent, or begun and as urgent, those
   /// of its tenant, and of each other tenant of its class as many as those (deficit round robin) and a turn.
   std::int64_t rows_before(priority p, const std::string& name) const;
+  /// What waits for its first time in executions that a request's rows do not go with: chunks that join nobody, and of
+  /// each other key what is not a whole quantum.
+  struct rows_apart {
+    std::int64_t executions = 0;
+    std::int64_t rows = 0;
+  };
+  rows_apart apart_from(const request& r) const;
   /// The most urgent class of which something waits.
   priority most_urgent() const;
 
@@ -150,6 +157,8 @@ class request_queue {
   static piece next_piece(const queue_entry& e);
   /// The rows of a class that go with a key.
   std::int64_t rows_with(std::size_t level, const std::string& join_key) const;
+  /// Those of all classes.
+  std::int64_t rows_with(const std::string& join_key) const;
   /// Keeps the books of an entry's rows that come into a class, or leave it where they are negative.
   void count(std::size_t level, const queue_entry& e, std::int64_t rows);
   void bind_rest(const piece& p, clock::time_point enqueued, std::size_t core);
@@ -165,7 +174,9 @@ class request_queue {
   clock::time_point aged_;   // when that was last looked at
   std::unordered_map<std::string, keyed_rows> keyed_;  // of the keys that are not empty
   std::size_t full_keys_ = 0;                          // of those with a quantum of rows or more
+  rows_apart short_keys_;                              // what is left of them over whole quanta
   std::size_t alone_ = 0;                              // entries that may not be joined
+  rows_apart alone_rows_;                              // and theirs
   std::deque<batch> bound_;  // what is left of chunks of more rows than a batch
   std::deque<batch> again_;
 };

@@ -96,10 +96,8 @@ struct core_down {
   bool returns = true;
 };
 
-/// A deadline has passed or a batch has waited for long enough. Only the tick of the current generation counts.
-struct batcher_tick {
-  std::uint64_t generation = 0;
-};
+/// A deadline has passed or a batch has waited for long enough.
+struct batcher_tick {};
 
 /// A core returns credits.
 struct executions_done {
