@@ -101,7 +101,7 @@ formation::expectation formation::expectation_of(const deployment_state& d, cons
     first = all / static_cast<double>(std::max<std::size_t>(1, plan.size()));
   }
   const auto wait = free_after(busy, before);
-  return {wait, std::max(first, free_after(busy, before + all) - wait)};
+  return {wait, all > first ? std::max(first, free_after(busy, before + all) - wait) : all};
 }
 
 }  // namespace ganglion
