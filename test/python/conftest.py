@@ -117,3 +117,19 @@ def error_of():
         return raised.value
 
     return check
+
+
+class Slow(torch.nn.Module):
+    """Runs for a while, so that much happens before its answer is there."""
+
+    def forward(self, x):
+        y = x
+        for _ in range(40):
+            y = torch.tanh(y @ y.transpose(-1, -2))
+        return y
+
+
+@pytest.fixture(scope="module")
+def slow():
+    with torch_neuron.DataParallel(trace(Slow(), torch.rand(1, 192, 192))) as parallel:
+        yield parallel

@@ -12,20 +12,6 @@ import torch_neuron
 from conftest import Rows, alone, status_at_rest, trace
 
 
-class Slow(torch.nn.Module):
-    def forward(self, x):
-        y = x
-        for _ in range(40):
-            y = torch.tanh(y @ y.transpose(-1, -2))
-        return y
-
-
-@pytest.fixture(scope="module")
-def slow():
-    with torch_neuron.DataParallel(trace(Slow(), torch.rand(1, 192, 192))) as parallel:
-        yield parallel
-
-
 def same(given, wanted):
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
 

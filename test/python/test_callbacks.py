@@ -29,22 +29,6 @@ def told(future):
     return call
 
 
-class Gate(torch.nn.Module):
-    """Runs for a while, so that callbacks are added before it is done."""
-
-    def forward(self, x):
-        y = x
-        for _ in range(40):
-            y = torch.tanh(y @ y.transpose(-1, -2))
-        return y
-
-
-@pytest.fixture(scope="module")
-def slow():
-    with torch_neuron.DataParallel(trace(Gate(), torch.rand(1, 192, 192))) as parallel:
-        yield parallel
-
-
 @pytest.mark.parametrize("wait", ["result", "exception"])
 def test_a_callback_that_waits_for_another_future_is_refused(slow, rows_parallel, wait):
     future = slow.submit(torch.rand(8, 192, 192))
