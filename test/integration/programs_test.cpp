@@ -143,6 +143,31 @@ TEST_CASE("several lengths: shorter inputs are padded, share executions, and the
   EXPECT(failure_of([&] { parallel(sequence(1, 17)); }).code == errc::shape_mismatch);
 }
 
+TEST_CASE("several lengths: any value fills rows up to the smallest length that holds them") {
+  const auto sums = modules::scripted("def forward(self, x):\n  return x.sum(1), x * 2\n");
+  std::vector<std::vector<c10::IValue>> examples;
+  for (const auto& [rows, length] : {std::pair{4, 4}, {1, 9}, {4, 9}, {2, 16}}) examples.push_back({at::rand({rows, length})});
+  const auto model = compiled_for(sums, examples);
+  engine_ears ears;
+  engine host{ears.options(2)};
+  std::mt19937 random{11};
+  for (const double value : {0.0, -3.5, 1024.0}) {
+    data_parallel parallel{host, model, {.pad_values = {value}}};
+    std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> sent;
+    for (int i = 0; i < 200; ++i) {
+      const auto x = at::rand({1 + static_cast<std::int64_t>(random() % 9), 1 + static_cast<std::int64_t>(random() % 16)});
+      sent.emplace_back(x, parallel.submit({x}));
+    }
+    for (auto& [x, answer] : sent) {
+      const auto length = x.size(1), filled = length <= 4 ? 4 - length : length <= 9 ? 9 - length : 16 - length;
+      NOTE("value " << value << ", rows " << x.size(0) << ", length " << length);
+      const auto outputs = answer.get().toTupleRef().elements().vec();
+      EXPECT(at::allclose(outputs[0].toTensor(), x.sum(1) + static_cast<double>(filled) * value, 1e-5, 1e-4));
+      EXPECT(same(outputs[1].toTensor(), x * 2));
+    }
+  }
+}
+
 TEST_CASE("several lengths: with dynamic batching off whole batches of shorter rows are padded, too") {
   engine_ears ears;
   engine host{ears.options(1)};

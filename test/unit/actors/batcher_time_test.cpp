@@ -301,6 +301,21 @@ TEST_CASE("batcher: of several programs the one runs that is cheapest by what wa
   }
 }
 
+TEST_CASE("batcher: deterministic runs the largest program, however cheap another is and whatever else waits") {
+  auto target = *deployment_of(plus_one_for({{2, 2}, {8, 2}}), 5, {0});
+  target.coalescing.deterministic = true;
+  timed_batcher f{std::make_shared<const deployment>(target), {1e-3, 10e-3}, {{1, 0, 1}, {}}};
+  for (const std::int64_t rows : {1, 2, 8, 11}) {
+    auto r = f.enqueue_rows(rows);
+    for (std::int64_t left = rows; left > 0; left -= 8) {
+      auto work = f.started();
+      EXPECT(work->batch == 8);
+      f.finish(work);
+    }
+    expect_code(r, errc::ok);
+  }
+}
+
 TEST_CASE("batcher: the buckets of a deployment have queues of their own, and take turns") {
   timed_batcher f{deployment_of_buckets({{4}, {4}}, 5, {0}), {1e-3}, {{1, 0, 1}, {}}};
   f.keep_busy();

@@ -115,6 +115,21 @@ TEST_CASE("what waits for long rises by a class, and one more after as long agai
   EXPECT(f.queue.empty());
 }
 
+TEST_CASE("what rises stands among what came before and after it, of its tenant, by arrival") {
+  queue_fixture f;
+  auto first = f.push(1, priority::normal);
+  f.now += 1ms;
+  auto low = f.push(1, priority::low), also_low = f.push(1, priority::low);
+  f.now += 1ms;
+  auto after = f.push(1, priority::normal);
+  f.now += 9ms;  // the first of all rises to high now, and what was low to normal
+  f.queue.age(f.now);
+  auto late = f.push(1, priority::normal);
+  EXPECT(f.queue.rows_up_to(priority::high) == 1);
+  EXPECT(f.queue.rows_up_to(priority::normal) == 5);
+  expect_pieces(f.queue.take_joined(5), {{first, 0, 1}, {low, 0, 1}, {also_low, 0, 1}, {after, 0, 1}, {late, 0, 1}});
+}
+
 TEST_CASE("without ageing nothing rises") {
   queue_fixture f{{4, 0ms}};
   f.push(1, priority::low);
