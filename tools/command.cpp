@@ -110,7 +110,8 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
   std::error_code ec;
   auto folder = fs::absolute(output, ec).parent_path();
   if (!fs::is_directory(folder, ec))
-    throw error(errc::io_failed, fmt::format("'{}' cannot be written: there is no folder '{}'", output.native(),
+    throw error(errc::io_failed, fmt::format("'{}' cannot be written: {} '{}'", output.native(),
+                                             fs::exists(folder, ec) ? "no folder, but a file, is" : "there is no folder",
                                              folder.native()));
   value_or_throw(check_whole_file(output));
 }

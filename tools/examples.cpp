@@ -30,13 +30,15 @@ std::vector<std::string> split(const std::string& list, char at) {
 }
 
 std::vector<std::int64_t> read_counts(const std::string& name, const std::string& list) {
+  if (list.empty()) throw usage_error(fmt::format("{} is empty: give positive whole numbers, as 1,8,32", name));
   std::vector<std::int64_t> counts;
-  if (list.empty()) return counts;
   for (const auto& item : split(list, ',')) {
     std::int64_t count = 0;
     const auto [end, ec] = std::from_chars(item.data(), item.data() + item.size(), count);
-    if (ec != std::errc() || end != item.data() + item.size() || count < 1)
+    if (ec == std::errc::invalid_argument || end != item.data() + item.size())
       throw usage_error(fmt::format("{} takes positive whole numbers, as 1,8,32, not '{}'", name, list));
+    if (ec != std::errc() || count < 1)
+      throw error(errc::invalid_argument, fmt::format("{} has {}: it takes positive whole numbers, as 1,8,32", name, item));
     counts.push_back(count);
   }
   return counts;

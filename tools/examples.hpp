@@ -18,7 +18,8 @@ specs read_specs(const std::vector<std::string>& texts);
 
 std::vector<std::string> split(const std::string& list, char at);
 
-/// `1,8,32`: positive whole numbers; none of an empty text. `name` is the option's. Errors, thrown: `usage_error`.
+/// `1,8,32`: positive whole numbers. `name` is the option's. Errors, thrown: `usage_error` for text that is none;
+/// `invalid_argument` for a number that is not positive or that no 64 bits hold.
 std::vector<std::int64_t> read_counts(const std::string& name, const std::string& list);
 
 /// The same arguments with so many rows.

@@ -67,7 +67,13 @@ std::string parse_error_sentence(const CLI::App& app, const CLI::ParseError& e) 
     return rest.empty() ? "a verb is missing: cores, trace, info, run, bench or tune"
                         : fmt::format("'{}' is no verb: it is one of cores, trace, info, run, bench and tune",
                                       rest.front());
+  // What is missing is looked at first, and may be missing for a flag's sake.
+  if (const auto all = app.remaining(true); dynamic_cast<const CLI::RequiredError*>(&e) != nullptr)
+    for (const auto& word : all)
+      if (word.starts_with("--")) return fmt::format("'{}' is no option of {}", word, app.get_subcommands().front()->get_name());
   std::string sentence = e.what();
+  if (sentence.ends_with("disallowed flag override"))
+    return fmt::format("--{} takes no value: it is given or not", sentence.substr(0, sentence.find(' ')));
   if (sentence.starts_with("The ")) sentence.front() = 't';
   return sentence;
 }
@@ -111,6 +117,7 @@ int main(int argc, char** argv) {
   drop_bad_thread_numbers();
   std::signal(SIGXFSZ, SIG_IGN);  // an output beyond the limit on file sizes is an error like any other
   CLI::App app{"Data-parallel inference of TorchScript models on NeuronCores", "ganglion"};
+  app.option_defaults()->disable_flag_override();  // a flag is there or not, it has no value
   add_verbs(app);
   return parse_and_work(app, argc, argv);
 }

@@ -24,7 +24,7 @@ struct trace_command {
   load_options loading;
   std::vector<std::string> inputs;
   std::vector<std::string> also;
-  std::string batches;
+  std::optional<std::string> batches;
   std::string cast = "none";
   bool no_tune = false;
   std::optional<std::int64_t> threads;
@@ -39,8 +39,8 @@ struct trace_command {
 std::vector<specs> all_specs(const trace_command& given) {
   std::vector<specs> lengths{read_specs(given.inputs)};
   for (const auto& text : given.also) lengths.push_back(read_specs(split(text, ';')));
-  const auto batches = read_counts("--batches", given.batches);
-  if (batches.empty()) return lengths;
+  if (!given.batches) return lengths;
+  const auto batches = read_counts("--batches", *given.batches);
   std::vector<specs> all;
   for (const auto& example : lengths)
     for (auto batch : batches) all.push_back(with_batch(example, batch));
@@ -55,7 +55,7 @@ std::vector<std::string> call_of(const trace_command& given) {
   for (const auto& specs : given.also) add("--also", specs);
   for (const auto& path : given.calibration) add("--calibration", path);
   for (const auto& path : given.loading.op_libraries) add("--op-library", path.native());
-  if (!given.batches.empty()) add("--batches", given.batches);
+  if (given.batches) add("--batches", *given.batches);
   if (given.threads) add("--threads", std::to_string(*given.threads));
   if (given.max_deviation) add("--max-deviation", fmt::format("{}", *given.max_deviation));
   return call;

@@ -25,7 +25,7 @@ struct tune_command {
   load_options loading;
   std::vector<std::string> inputs;
   std::string batches_text = "1,2,4,8,16";
-  std::string threads_text;
+  std::optional<std::string> threads_text;
   std::string cast;
   std::optional<double> seconds_given;
   std::string picture;
@@ -49,19 +49,21 @@ struct tune_report {
 void read(tune_command& given) {
   given.arguments = read_specs(given.inputs);
   for (const auto batch : read_counts("--batches", given.batches_text)) given.batches.insert(batch);
-  if (given.batches.empty()) throw usage_error("--batches is empty: give batch sizes, as 1,8,32");
   if (given.seconds_given) given.seconds = *given.seconds_given;
   refuse_bad_seconds("--seconds", given.seconds);
   if (!given.cast.empty()) given.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
   const auto cpus = static_cast<std::int64_t>(read_cpu_allowance().count);
-  for (const auto count : read_counts("--threads-per-core", given.threads_text)) {
+  if (!given.threads_text) {
+    given.threads = cpus > 1 ? std::set<std::int64_t>{1, 2} : std::set<std::int64_t>{1};
+    return;
+  }
+  for (const auto count : read_counts("--threads-per-core", *given.threads_text)) {
     if (count > cpus)
       throw error(errc::invalid_argument,
                   fmt::format("--threads-per-core {} is more than the {} that this process may use", count,
                               counted(cpus, "CPU")));
     given.threads.insert(count);
   }
-  if (given.threads.empty()) given.threads = cpus > 1 ? std::set<std::int64_t>{1, 2} : std::set<std::int64_t>{1};
 }
 
 /// The model on `session`'s cores: the throughput of all of them, and one batch at a time on one.

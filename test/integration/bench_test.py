@@ -299,6 +299,7 @@ class Bench(Benchmark):
             self.refused("invalid_argument", *server, qps, text=("--qps", "1e+06"))
         self.refused("invalid_argument", *server, "10", "--target-p99", "1e300s", text=("--target-p99", "86400"))
         self.refused("invalid_argument", "bench", path, "--scenario", "server", "--qps", "0", text="--qps is 0")
+        self.refused("invalid_argument", "bench", path, "--scenario", "server", "--target-p99", "0ms", text="--target-p99 is 0")
         self.refused("invalid_argument", "bench", path, "--batch", "99999999999999", text=("GiB", "--batch"))
         self.refused("invalid_argument", "bench", path, "--qps", "10", text=("--qps", "offline"))
         self.refused("invalid_argument", "bench", path, "--target-p99", "15ms", text="offline")

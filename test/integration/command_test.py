@@ -31,6 +31,8 @@ class CommandLine(Command):
         self.unreadable("walk", text=["walk", "cores, trace, info, run, bench and tune"])
         self.unreadable("cores", "--colour", text="--colour")
         self.unreadable("info", text="MODEL")
+        self.unreadable("info", "--colour", text="'--colour' is no option of info")
+        self.unreadable("cores", "--json=3", text="--json takes no value")
         run = ["run", "m.pt", "--input", "i.pt", "--output", "o.pt"]
         self.unreadable(*run[:-2], text="--output")
         self.unreadable(*run[:2], *run[4:], text="--input")
@@ -198,8 +200,11 @@ class Trace(Command):
 
     def test_sizes_that_cannot_be_read_or_used_are_refused(self):
         trace = ["trace", source("linear"), "--input", "f32[1,3]", "--output", at("out.pt")]
-        for batches in ("0", "1,x", "1,,2", "-1"):
+        for batches in ("1,x", "1,,2", "1.5"):
             self.unreadable(*trace, "--batches", batches, text=f"'{batches}'")
+        self.unreadable(*trace, "--batches", "", text="--batches is empty")
+        for batches in ("0", "1,-1", "9" * 30):
+            self.refused("invalid_argument", *trace, "--batches", batches, text=f"--batches has {batches.split(',')[-1]}")
         self.unreadable(*trace, "--also", "f32[2", text="f32[2")
         self.refused("invalid_argument", *trace, "--batches", "2,2", text="two examples have the same sizes")
         self.refused("shape_mismatch", *trace, "--also", "f32[2,3];f32[2,3]", text="2 arguments")
