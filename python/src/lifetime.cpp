@@ -20,12 +20,17 @@ namespace {
 /// comes back to a finalized interpreter from one of them ends the process with `terminate`.
 constexpr std::chrono::milliseconds grace{200};
 
+/// How often a callback that goes on for ever is told to end when its time is over, and how long it has each time.
+constexpr int tries = 20;
+constexpr std::chrono::milliseconds between_tries{50};
+
 std::atomic<bool> ending{false};
 std::atomic<bool> closed{false};
 std::atomic<bool> forked{false};
 std::atomic<int> entering{0};
 std::atomic<int> resting{0};
 std::atomic<pid_t> maker{0};
+std::atomic<unsigned long> teller{0};  // the thread's identity in Python; 0: nobody tells
 
 thread_local bool is_telling = false;
 
@@ -59,7 +64,10 @@ void require_usable() {
   stay_here();
 }
 
-void this_thread_tells_futures() noexcept { is_telling = true; }
+void this_thread_tells_futures() noexcept {
+  is_telling = true;
+  teller = PyThread_get_thread_ident();
+}
 
 bool tells_futures() noexcept { return is_telling; }
 
@@ -96,8 +104,16 @@ void close_to_threads(std::chrono::steady_clock::time_point latest) {
   wait_until(end_of_grace, [others] { return resting >= others; });
   closed = true;
   // Who is past the question below has the GIL soon, since the caller has let go of it.
-  wait_until(std::max(latest, end_of_grace), [] { return entering == 0; });
+  const auto nobody_comes = [] { return entering == 0; };
+  wait_until(std::max(latest, end_of_grace), nobody_comes);
   PyEval_RestoreThread(saved);
+  // A callback that goes on: an end of the interpreter that meets it on its way into Python can hang. One after the other
+  // is told to end; one that blocks never comes to hear of it.
+  for (int i = 0; i < tries && !nobody_comes(); ++i) {
+    PyThreadState_SetAsyncExc(teller, PyExc_SystemExit);
+    const py::gil_scoped_release others_run;
+    wait_until(std::chrono::steady_clock::now() + between_tries, nobody_comes);
+  }
 }
 
 entry::entry() {

@@ -37,8 +37,8 @@ void engine_was_left_behind() noexcept;
 void refuse_calls();
 
 /// Closes Python to all threads but the caller's: those that come back from waiting stay where they are for
-/// the rest of the process. Returns when none of them is on its way, or at the time given, where a future's callback
-/// goes on for ever. The caller holds the GIL.
+/// the rest of the process. Returns when none of them is on its way. A future's callback that goes on at the time given
+/// is ended there by a SystemExit, and left where it is if it blocks. The caller holds the GIL.
 void close_to_threads(std::chrono::steady_clock::time_point latest);
 
 /// For a thread that must not come back.
