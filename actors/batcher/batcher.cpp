@@ -67,9 +67,11 @@ void pump(batcher_pointer self) {
   }
 }
 
-void expect_seconds(batcher_pointer self, const deployment& d, const std::vector<double>& of_programs) {
-  for (std::size_t program = 0; program < of_programs.size(); ++program)
-    if (of_programs[program] > 0) self->state.queue.expect_seconds(d.id, program, of_programs[program]);
+void learn(batcher_pointer self, const deployment& d, const warm_up& found) {
+  if (found.seconds.empty()) return;
+  self->state.queue.expect_places(d.id, found.places_are_alike);
+  for (std::size_t program = 0; program < found.seconds.size(); ++program)
+    if (found.seconds[program] > 0) self->state.queue.expect_seconds(d.id, program, found.seconds[program]);
 }
 
 caf::result<deployment_removed> on_remove(batcher_pointer self, const remove_deployment& m) {
@@ -88,10 +90,10 @@ batcher_actor::behavior_type batcher_behavior(batcher_pointer self, batcher_conf
   return {
       [self](const add_deployment& m) {
         self->state.queue.add(m.value, m.num_workers, m.loading);
-        expect_seconds(self, *m.value, m.expected_seconds);
+        learn(self, *m.value, m.found);
       },
       [self](const model_on_core& m) {
-        expect_seconds(self, *m.target, m.expected_seconds);
+        learn(self, *m.target, m.found);
         self->state.queue.model_on_core(m.target->id, m.core);
         pump(self);
       },

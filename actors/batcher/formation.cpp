@@ -31,7 +31,7 @@ void formation::add(std::shared_ptr<const deployment> d, std::optional<std::size
   auto cores = d->cores;
   for (auto core : loading) std::erase(cores, core);
   auto group = cores_.open_group(cores);
-  deployment_state state{d, std::move(cores), group, num_workers, {}, 0, false, {}};
+  deployment_state state{d, std::move(cores), group, num_workers, {}, 0, false, {}, {}};
   for (const auto& b : d->programs.buckets)
     state.buckets.push_back({state.buckets.size(), request_queue{{b.sizes.back(), options.ageing}},
                              batch_cover{b.sizes, options.deterministic}, 0, 0, {}, {}});
@@ -92,6 +92,13 @@ void formation::expect_seconds(std::uint64_t deployment_id, std::size_t program,
     for (std::size_t i = 0; i < programs.sizes.size(); ++i)
       if (programs.programs[i] == program) b.cover.measured(programs.sizes[i], seconds);
   }
+}
+
+void formation::expect_places(std::uint64_t deployment_id, bool alike) {
+  auto found = deployments_.find(deployment_id);
+  if (found == deployments_.end()) return;
+  auto& known = found->second.places_are_alike;
+  known = known.value_or(true) && alike;
 }
 
 void formation::core_up(std::size_t core) {

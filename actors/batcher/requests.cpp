@@ -74,6 +74,7 @@ void formation::enqueue(request_ptr r, clock::time_point now) {
     r->refuse(*d.failed);
     return;
   }
+  if (d.target->coalescing.deterministic && !d.places_are_alike.value_or(false)) r->keep_apart();
   auto& b = d.buckets[r->bucket()];
   if (auto why_not = refusal(*r, d, now)) {
     // Where nothing runs nothing is measured: an estimate that turns everybody away would last for ever.
@@ -244,7 +245,10 @@ void formation::take_back(const execution_ptr& work, std::size_t core, deploymen
       continue;
     }
     losses.running |= running;
-    if (!p.where->retry()) continue;
+    if (!p.where->retry()) {  // settled since it was looked at
+      unreported_.push_back(p.owner);
+      continue;
+    }
     auto& rows = running ? ran.try_emplace(p.owner->id(), batch{{}, work->enqueued, {}, core}).first->second : waited;
     rows.pieces.push_back({p.owner, p.where->first_row(), p.where->rows(), p.where->chunk(), p.where, losses});
   }

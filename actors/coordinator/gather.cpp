@@ -89,27 +89,15 @@ gather::~gather() {
 bool gather::commit(slot& where, std::uint32_t attempt, const c10::IValue& outputs, std::int64_t offset,
                     std::int64_t batch, std::int32_t core, const execution_times& times) {
   if (!where.begin_commit(attempt)) return false;
-  add_times(times, batch, core);
-  if (!failed()) {
-    try {
-      // Answers are ordinary tensors, also where the caller is in inference mode.
-      c10::InferenceMode ordinary(false);
-      auto wanted = trimmed(outputs, config_.trims);
-      auto written = config_.sliced ? write_slice(where, wanted, offset, batch) : keep(where, wanted);
-      if (!written) {
-        auto f = written.error();
-        f.first_row = where.first_row();
-        f.last_row = where.first_row() + where.rows();
-        f.core = core;
-        fail(std::move(f));
-      }
-    } catch (const error& e) {
-      fail(e.failure());
-    } catch (const std::exception& e) {
-      fail({errc::gather_mismatch, fmt::format("the outputs of chunk {} cannot be gathered: {}", where.chunk(),
-                                               brief_message(e)),
-            where.first_row(), where.first_row() + where.rows(), core});
-    }
+  try {
+    add_times(times, batch, core);
+    if (!failed()) write(where, outputs, offset, batch, core);
+  } catch (const error& e) {
+    fail(e.failure());
+  } catch (const std::exception& e) {
+    fail({errc::gather_mismatch, fmt::format("the outputs of chunk {} cannot be gathered: {}", where.chunk(),
+                                             brief_message(e)),
+          where.first_row(), where.first_row() + where.rows(), core});
   }
   where.end_commit();
   resolve(where.rows());
@@ -227,6 +215,19 @@ c10::IValue gather::assemble() {
     joined.emplace_back(std::move(whole));
   }
   return with_leaves(kept_.front(), joined);
+}
+
+void gather::write(slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch, std::int32_t core) {
+  // Answers are ordinary tensors, also where the caller is in inference mode.
+  c10::InferenceMode ordinary(false);
+  auto wanted = trimmed(outputs, config_.trims);
+  auto written = config_.sliced ? write_slice(where, wanted, offset, batch) : keep(where, wanted);
+  if (written) return;
+  auto f = written.error();
+  f.first_row = where.first_row();
+  f.last_row = where.first_row() + where.rows();
+  f.core = core;
+  fail(std::move(f));
 }
 
 void gather::add_times(const execution_times& times, std::int64_t batch, std::int32_t core) {

@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace ganglion {
 
 namespace {
@@ -23,15 +25,17 @@ std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t 
   return tensors / rows + (others + rows - 1) / rows;
 }
 
-/// The values that go to every chunk as they are, as bytes; empty where there are none.
-std::string key_of(const std::vector<c10::IValue>& leaves, const std::vector<std::int64_t>& axes) {
+/// The values that go to every chunk as they are, as bytes; empty where there are none, and nothing where they cannot be
+/// compared, such as those of a dtype that has no place on the wire.
+std::optional<std::string> key_of(const std::vector<c10::IValue>& leaves, const std::vector<std::int64_t>& axes) {
   std::vector<c10::IValue> common;
   std::size_t tensor_index = 0;
   for (const auto& leaf : leaves)
     if (!leaf.isTensor() || axes[tensor_index++] < 0) common.push_back(leaf);
-  if (common.empty()) return {};
-  auto bytes = encode_value(c10::ivalue::Tuple::create(std::move(common))).value();
-  return {bytes.begin(), bytes.end()};
+  if (common.empty()) return "";
+  auto bytes = encode_value(c10::ivalue::Tuple::create(std::move(common)));
+  if (!bytes) return std::nullopt;
+  return std::string(bytes->begin(), bytes->end());
 }
 
 /// Why rows cannot be written into a tensor, as the end of a sentence.
@@ -164,8 +168,9 @@ void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size
   config.trims = inputs_.trims;
   config.outputs = options_.outputs;
   config.accepted = accepted_;
-  joinable_ = dynamic_batching && !split_size;
-  if (joinable_) join_key_ = key_of(leaves(), rule.axis);
+  auto key = dynamic_batching && !split_size ? key_of(leaves(), rule.axis) : std::nullopt;
+  joinable_ = key.has_value();
+  join_key_ = std::move(key).value_or("");
   answer_.emplace(std::move(config), [this](response&& result) { answered(std::move(result)); });
 }
 

@@ -1,5 +1,7 @@
 #include <ganglion/actors/core/cpu_lane.hpp>
 
+#include "process_end.hpp"
+
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/Parallel.h>
@@ -65,22 +67,22 @@ class loading {
       made_ = std::make_unique<loaded_model>(loaded_model{model_.make_replica(), model_.weight_bytes(), {}});
     } else {
       if (runs_->step()) return true;
-      seconds_.push_back(runs_->seconds());
+      found_.seconds.push_back(runs_->seconds());
+      found_.places_are_alike = found_.places_are_alike && runs_->places_are_alike();
       runs_.reset();
     }
-    if (seconds_.size() == model_.program_count()) return false;
-    runs_.emplace(made_->program, seconds_.size());
+    if (found_.seconds.size() == model_.program_count()) return false;
+    runs_.emplace(made_->program, found_.seconds.size());
     return true;
   }
-  /// What the last warm-up run of each program took.
-  const std::vector<double>& seconds() const { return seconds_; }
+  const warm_up& found() const { return found_; }
   std::unique_ptr<loaded_model> take() { return std::move(made_); }
 
  private:
   compiled_model model_;
   std::unique_ptr<loaded_model> made_;
-  std::optional<warm_up_runs> runs_;  // of the program after those of `seconds_`
-  std::vector<double> seconds_;
+  std::optional<warm_up_runs> runs_;  // of the program after those of `found_`
+  warm_up found_{{}, true};
 };
 
 /// What the thread and its lane share; the thread keeps it alive when the lane is gone.
@@ -130,6 +132,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   }
 
   void run() {
+    working_.emplace();
     settle();
     command next;
     while (wait(next)) std::visit([this](auto& c) { perform(std::move(c)); }, next);
@@ -166,7 +169,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     activity_.reset();
     if (commands_.empty() && !stopped_) {
       idle_ = true;
+      working_.reset();
       wake_.wait(lock, [this] { return stopped_ || !commands_.empty(); });
+      working_.emplace();
       idle_ = false;
     }
     if (stopped_) return false;
@@ -233,7 +238,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
       bool made = error.code == errc::ok;
       if (made) models_.insert_or_assign(over.model().id(), over.take());
       count_models();
-      tell_loaded(over.model(), made ? over.seconds() : std::vector<double>{}, std::move(error));
+      tell_loaded(over.model(), made ? over.found() : warm_up{}, std::move(error));
     }
     step_queued_ = !loads_.empty();
     if (step_queued_) push(load_step{});
@@ -251,9 +256,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     return {code, std::move(text), -1, -1, static_cast<std::int32_t>(config_.core)};
   }
 
-  void tell_loaded(const compiled_model& model, std::vector<double> seconds, failure error) {
+  void tell_loaded(const compiled_model& model, warm_up found, failure error) {
     if (auto sink = current_sink())
-      sink->loaded({model.id(), std::move(error), model.weight_bytes(), std::move(seconds)});
+      sink->loaded({model.id(), std::move(error), model.weight_bytes(), std::move(found)});
   }
 
   /// Credits go back in bulk: half of what is out, or at once where the core might run dry or something is wrong.
@@ -302,6 +307,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     std::lock_guard lock(all.mutex);
     std::lock_guard own(mutex_);
     ended_ = true;
+    working_.reset();
     if (!abandoned_bytes_) return;
     all.threads.bytes -= *abandoned_bytes_;
     if (--all.threads.count == 0) all.none.notify_all();
@@ -309,6 +315,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
 
   const lane_config config_;
   // the thread's own
+  std::optional<unfinished_work> working_;  // but for while it is idle
   std::unordered_map<std::uint64_t, std::unique_ptr<loaded_model>> models_;
   std::vector<execution_report> reports_;
   std::list<loading> loads_;  // in the order of `load`; the first is under way

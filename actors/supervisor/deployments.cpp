@@ -140,7 +140,7 @@ expected<void> check_room(const supervisor_state& s, const deployment& d) {
 void add_to_batcher(supervisor_pointer self, const operation& op, std::optional<std::size_t> num_workers) {
   auto& s = self->state;
   const auto& d = op.target;
-  self->send(s.batcher, add_deployment{d, num_workers, s.models.at(d->model.id()).seconds,
+  self->send(s.batcher, add_deployment{d, num_workers, s.models.at(d->model.id()).found,
                                        {op.awaited.begin(), op.awaited.end()}});
   s.deployments.emplace(d->id, d);
 }
@@ -228,7 +228,10 @@ void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
   if (!after_restart && found == s.operations.end()) return;  // it is wanted no more
   bool ok = m.report.error.code == errc::ok;
   if (ok) {
-    s.models.at(m.report.model_id).seconds = m.report.seconds;
+    auto& found = s.models.at(m.report.model_id).found;
+    const auto alike_before = found.seconds.empty() || found.places_are_alike;
+    found = m.report.found;
+    found.places_are_alike &= alike_before;
     c.loaded.insert(m.report.model_id);
   }
   if (after_restart) {
@@ -244,7 +247,7 @@ void on_model_loaded(supervisor_pointer self, const model_loaded& m) {
   if (!ok)
     op.error = m.report.error;
   else if (op.open()) {
-    self->send(s.batcher, model_on_core{op.target, m.core, m.report.seconds});
+    self->send(s.batcher, model_on_core{op.target, m.core, m.report.found});
     tell_progress(s, op);
   }
   if (op.awaited.empty()) complete(self, m.operation);

@@ -34,7 +34,7 @@ struct core_entry {
 struct model_entry {
   compiled_model model;
   std::size_t deployments = 0;
-  std::vector<double> seconds;  ///< of an execution, as measured at the latest warm-up
+  warm_up found;  ///< at the latest one; places are alike where they were at each
 };
 
 /// A deployment on its way: a model that is being loaded on its cores.

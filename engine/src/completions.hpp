@@ -3,6 +3,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -15,8 +16,11 @@ namespace ganglion {
 /// it is first needed, named `ganglion-done`. What they throw goes to `log` and harms nobody.
 class completions {
  public:
-  explicit completions(std::function<void(std::string_view)> log) : log_(std::move(log)) {}
-  /// Runs what was posted, then ends; does not wait where it is called on the thread itself.
+  /// `bound`: how long its end may wait.
+  completions(std::function<void(std::string_view)> log, std::chrono::milliseconds bound)
+      : log_(std::move(log)), bound_(bound) {}
+  /// Runs what was posted, then ends. What the user's own work there takes beyond the bound is dropped, and where it blocks
+  /// the thread is left to itself. Does not wait where it is called on the thread itself.
   ~completions();
   completions(const completions&) = delete;
   completions& operator=(const completions&) = delete;
@@ -27,7 +31,11 @@ class completions {
  private:
   struct worker;
 
+  /// Waits for the thread to end.
+  bool is_over();
+
   std::function<void(std::string_view)> log_;
+  std::chrono::milliseconds bound_;
   std::once_flag started_;
   std::shared_ptr<worker> worker_;
 };

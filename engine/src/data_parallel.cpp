@@ -10,9 +10,12 @@
 #include <caf/all.hpp>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace ganglion {
@@ -275,10 +278,31 @@ void data_parallel::start(std::vector<c10::IValue> inputs, request_options optio
   impl_->line->send(submission{std::move(*made)});
 }
 
+namespace {
+
+/// On a thread of its own, but where there is none to be had.
+void call_on_a_thread(std::function<void()> f) {
+  const auto call = [f = std::make_shared<std::function<void()>>(std::move(f))] {
+    try {
+      (*f)();
+    } catch (...) {  // nobody is left who could be told
+    }
+  };
+  try {
+    std::thread(call).detach();
+  } catch (const std::system_error&) {
+    call();
+  }
+}
+
+}  // namespace
+
 std::function<void(std::function<void()>)> data_parallel::poster() const {
   impl_->host->done.executor();  // its thread is made here: what is posted later comes from threads that must not throw
   return [host = std::weak_ptr<engine::state>(impl_->host)](std::function<void()> f) {
-    if (auto strong = host.lock()) boost::asio::post(strong->done.executor(), std::move(f));
+    if (auto strong = host.lock()) return boost::asio::post(strong->done.executor(), std::move(f));
+    // A lane that was still writing an answer when its engine had ended: who waits for it goes on nevertheless.
+    call_on_a_thread(std::move(f));
   };
 }
 

@@ -127,13 +127,26 @@ void refuse_engine_thread(std::string_view what) {
                     what));
 }
 
+namespace {
+
+/// A clock cannot count much further: who says the most that there is wants to wait for ever.
+std::chrono::milliseconds countable(std::chrono::milliseconds bound) {
+  return std::clamp<std::chrono::milliseconds>(bound, {}, std::chrono::milliseconds(longest_ms));
+}
+
+/// What handlers have at least: an answer that has come is to reach whoever asked.
+constexpr std::chrono::milliseconds least_for_handlers{1'000};
+
+}  // namespace
+
 engine::state::state(engine_options given)
     : options(with_guarded_log(std::move(given))),
       allowance(allowance_of(options)),
       reserved(value_or_throw(reserve_cores(request_of(options, allowance),
                                             options.lock_directory.empty() ? default_lock_directory()
                                                                            : options.lock_directory))),
-      done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); }) {
+      done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); },
+           std::max(countable(options.shutdown_bound), least_for_handlers)) {
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
   value_or_throw(validate(limits));
   std::vector<std::size_t> globals;
@@ -201,10 +214,9 @@ bool engine::state::drain(std::chrono::milliseconds bound) {
   auto is_idle = idle->get_future();
   gate->close();
   gate->when_idle([idle] { idle->set_value(); });
-  // A clock cannot count much further: who says the most that there is wants to wait for ever.
-  auto countable = std::clamp<std::chrono::milliseconds>(bound, {}, std::chrono::milliseconds(longest_ms));
-  caf::anon_send(supervisor, ganglion::drain{countable.count()});
-  return is_idle.wait_for(countable) == std::future_status::ready;
+  const auto most = countable(bound);
+  caf::anon_send(supervisor, ganglion::drain{most.count()});
+  return is_idle.wait_for(most) == std::future_status::ready;
 }
 
 void engine::state::shut_down() {

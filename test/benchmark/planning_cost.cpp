@@ -141,7 +141,7 @@ class instant_lane final : public lane {
   std::size_t depth() const noexcept override { return 0; }
   std::optional<lane_activity> activity() const noexcept override { return {}; }
   void load(compiled_model model) noexcept override {
-    sink_->loaded({model.id(), {}, 0, {std::chrono::duration<double>(execution_time).count()}});
+    sink_->loaded({model.id(), {}, 0, {{std::chrono::duration<double>(execution_time).count()}, true}});
   }
   void unload(std::uint64_t) noexcept override {}
   void start(execution_ptr work) noexcept override {

@@ -1,4 +1,5 @@
-// A process that ends while a forward hangs.
+// A process that ends while a forward hangs: it waits for something, or with the argument "computes" it never ends to
+// compute.
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
 
@@ -8,6 +9,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 using namespace ganglion;
@@ -21,19 +23,42 @@ void say(const char* what) {
   std::fflush(stdout);
 }
 
+void wait_for_ever(engine& host) {
+  static auto* const closed = new std::optional<forward_gate>;  // never opened
+  data_parallel parallel{host, trace(gated_plus_one(), {at::ones({1, 3})})};
+  closed->emplace(1);
+  parallel({at::ones({1, 3})});
+  say("answered");
+}
+
+void compute_for_ever(engine& host) {
+  const auto endless = test_modules::scripted(
+      "def forward(self, x):\n"
+      "  while bool((x > 1e6).any()):\n"
+      "    x = torch.rand_like(x).matmul(torch.ones([3, 3])).relu() + 2e6\n"
+      "  return x\n");
+  data_parallel parallel{host, trace(endless, {at::zeros({1, 3})}, {.tune = false})};
+  try {
+    parallel({at::full({1, 3}, 2e6)});
+  } catch (const error&) {
+    say("answered");
+  }
+}
+
 }  // namespace
 
-int main() {
-  static auto* const closed = new std::optional<forward_gate>;  // never opened
+int main(int argc, char**) {
   {
     engine_options options;
     options.host_cores = 2;
     options.max_execution_time = std::chrono::milliseconds(200);
     engine host{options};
-    data_parallel parallel{host, trace(gated_plus_one(), {at::ones({1, 3})})};
-    closed->emplace(1);
-    parallel({at::ones({1, 3})});
-    say("answered");
+    if (argc > 1)
+      compute_for_ever(host);
+    else
+      wait_for_ever(host);
   }
   say("the engine has ended");
+  std::atexit([] { std::puts("what was registered in main has run"); });
+  return 7;
 }

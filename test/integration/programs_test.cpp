@@ -106,6 +106,22 @@ TEST_CASE("deterministic: a row's bits do not depend on what else is there") {
   }
 }
 
+TEST_CASE("deterministic: where a row's place in the batch matters, rows have the same places whatever else waits") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, compiled(modules::rounded_by_place(), {at::rand({8, 3})}), {.deterministic = true}};
+  std::mt19937 random{5};
+  for (int i = 0; i < 20; ++i) {
+    const auto x = at::rand({1 + static_cast<std::int64_t>(random() % 30), 3});
+    const auto alone = parallel({x}).toTensor();
+    std::vector<std::future<c10::IValue>> before;
+    for (int k = 0; k < 4; ++k)
+      before.push_back(parallel.submit({at::rand({1 + static_cast<std::int64_t>(random() % 7), 3})}));
+    EXPECT(at::equal(parallel({x}).toTensor(), alone));
+    for (auto& f : before) EXPECT(ready(f));
+  }
+}
+
 TEST_CASE("S13: without dynamic batching any of the compiled sizes holds on each core, and no other") {
   engine_ears ears;
   engine host{ears.options(2)};

@@ -345,3 +345,18 @@ TEST_CASE("S23: values of the wrong kind, number or structure are shape_mismatch
   }
   EXPECT(same(answer(many, good), counted({2, 3}) * 21));
 }
+
+TEST_CASE("values beside the rows that cannot be compared keep a request apart, and nothing else") {
+  engine_ears ears;
+  engine host{ears.options(1)};
+  const auto with_value = test_modules::scripted("def forward(self, x, value):\n  return x + 1\n");
+  const auto value = at::zeros({}, at::kComplexHalf);
+  data_parallel parallel{host, compiled(with_value, {at::ones({4, 3}), value})};
+  std::vector<std::future<c10::IValue>> answers;
+  for (std::int64_t rows = 1; rows < 9; ++rows) answers.push_back(parallel.submit({counted({rows, 3}), value}));
+  for (std::int64_t rows = 1; rows < 9; ++rows) {
+    auto& f = answers[static_cast<std::size_t>(rows - 1)];
+    REQUIRE(ready(f));
+    EXPECT(same(f.get().toTensor(), counted({rows, 3}) + 1));
+  }
+}

@@ -59,7 +59,7 @@ class puppet_lanes {
     auto id = p.loading.front();
     p.loading.pop_front();
     if (error.code == errc::ok) p.loaded.push_back(id);
-    p.sink->loaded({id, std::move(error), 100, {1e-3}});
+    p.sink->loaded({id, std::move(error), 100, {{1e-3}, true}});
   }
 
   /// The execution of that place in the lane, moved to running: a lane that is in the middle of it.

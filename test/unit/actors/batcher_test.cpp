@@ -20,7 +20,7 @@ struct batcher_fixture {
   puppet_lanes lanes;
   batcher_actor subject = spawn_batcher(parent.parent(), {{1, 0, 1}, {}});
 
-  batcher_fixture() { client.send(subject, add_deployment{target, {}, {1e-3}}); }
+  batcher_fixture() { client.send(subject, add_deployment{target, {}, {{1e-3}, true}}); }
   ~batcher_fixture() { system.end(subject); }
 
   probe& core(std::size_t i) { return i == 0 ? core0 : core1; }
@@ -153,7 +153,7 @@ TEST_CASE("batcher: a deployment without work is removed at once, one with work 
   batcher_fixture f;
   f.up(0);
   auto other = deployment_of(plus_one_model(4), 6, {0});
-  f.client.send(f.subject, add_deployment{other, {}, {1e-3}});
+  f.client.send(f.subject, add_deployment{other, {}, {{1e-3}, true}});
   auto r = f.enqueue_rows(8);
   auto work = f.core0.expect<start_execution>().work;
   f.client.send(f.subject, remove_deployment{5});

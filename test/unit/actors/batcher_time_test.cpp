@@ -25,7 +25,7 @@ struct timed_batcher {
   /// `seconds`: what the programs are expected to take.
   timed_batcher(std::shared_ptr<const deployment> d, std::vector<double> seconds, batcher_config config)
       : target(std::move(d)), subject(spawn_batcher(parent.parent(), std::move(config))) {
-    client.send(subject, add_deployment{target, {}, std::move(seconds)});
+    client.send(subject, add_deployment{target, {}, {std::move(seconds), true}});
     client.send(subject, core_up{0, core.as<core_actor>()});
   }
   ~timed_batcher() { system.end(subject); }

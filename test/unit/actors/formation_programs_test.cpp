@@ -97,6 +97,22 @@ TEST_CASE("programs: deterministic runs every row on the largest, whatever it co
   expect_answered(split, 3);
 }
 
+TEST_CASE("programs: deterministic joins requests only where every core found that a row's place does not matter") {
+  const auto batches = [](std::vector<bool> found) {
+    programs_fixture f(sizes_model(), {0ns, 1s, true});
+    f.measure({1, 1, 40});
+    for (const bool alike : found) f.queue.expect_places(1, alike);
+    auto a = f.send(numbered_rows(3)), b = f.send(numbered_rows(2));
+    const auto first = f.next(), second = f.next();
+    expect_answered(a, 3);
+    expect_answered(b, 2);
+    return first + " " + second;
+  };
+  EXPECT(batches({true, true}) == "2:32:5 nothing");
+  EXPECT(batches({true, false, true}) == "2:32:3 2:32:2");
+  EXPECT(batches({}) == "2:32:3 2:32:2");
+}
+
 TEST_CASE("programs: chunks that may not be joined take the cheapest program that holds them") {
   programs_fixture f(sizes_model());
   f.measure({3, 2, 4});

@@ -116,6 +116,22 @@ TEST_CASE("warming up returns the seconds of a run, also where made-up values ar
   EXPECT(picky.run({at::ones({3})}).toTensor().equal(at::full({3}, 2.f)));
 }
 
+TEST_CASE("warming up tells whether the place of a row in the batch matters, in any bit") {
+  const auto alike = [](const torch::jit::Module& module, at::Tensor example) {
+    const auto model = trace(module, {std::move(example)}, {.tune = false});
+    auto program = model.make_replica();
+    warm_up_runs runs{program};
+    while (runs.step()) {
+    }
+    return runs.places_are_alike();
+  };
+  EXPECT(alike(modules::plus_one(), at::rand({8, 3})));
+  EXPECT_FALSE(alike(modules::rounded_by_place(), at::rand({8, 3})));
+  EXPECT(alike(modules::rounded_by_place(), at::rand({1, 3})));
+  // Nothing is known of rows that depend on each other, and where made-up values are refused.
+  EXPECT_FALSE(alike(modules::scripted("def forward(self, x):\n  return x - x.mean(0)\n"), at::rand({8, 3})));
+}
+
 TEST_CASE("warming up bears what is no std::exception") {
   const auto model = trace(throwing(), {at::rand({2})}, {.tune = false});
   throws = true;

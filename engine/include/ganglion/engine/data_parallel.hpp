@@ -8,6 +8,7 @@
 
 #include <ATen/core/ivalue.h>
 
+#include <atomic>
 #include <chrono>
 #include <coroutine>
 #include <functional>
@@ -156,7 +157,8 @@ class data_parallel {
   /// `invalid_argument` for a `done` that is empty.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
-  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone is not run.
+  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a thread of
+  /// its own.
   std::function<void(std::function<void()>)> poster() const;
 
   /// Turns dynamic batching off for all calls that come after it; there is no way back (S14). From then on
@@ -202,29 +204,45 @@ class data_parallel {
   owned_impl impl_;
 };
 
-/// An inference that a coroutine awaits, once. See `data_parallel::infer`.
+/// An inference that a coroutine awaits, once. See `data_parallel::infer`. A coroutine that is destroyed while it waits is
+/// never resumed: destroy it on the completion thread, or where it cannot go on at that moment. Its request is taken back
+/// by its own stop token, if it has one.
 class [[nodiscard]] inference {
  public:
   inference(data_parallel& on, std::vector<c10::IValue> inputs, request_options options)
       : on_(on), inputs_(std::move(inputs)), options_(std::move(options)) {}
+  inference(inference&&) noexcept = default;
+  inference& operator=(inference&&) = delete;
+  ~inference() {
+    if (answer_) answer_->wanted = false;
+  }
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> caller) {
-    on_.start(std::move(inputs_), std::move(options_), [this, caller, resume = on_.poster()](response&& r) {
-      result_ = std::move(r);
-      resume([caller] { caller.resume(); });
+    answer_ = std::make_shared<answer>();
+    on_.start(std::move(inputs_), std::move(options_), [to = answer_, caller, resume = on_.poster()](response&& r) {
+      to->value = std::move(r);
+      resume([to, caller] {
+        if (to->wanted) caller.resume();
+      });
     });
   }
   response await_resume() {
-    if (!result_.ok()) throw error(std::move(result_.error));
-    return std::move(result_);
+    if (!answer_->value.ok()) throw error(std::move(answer_->value.error));
+    return std::move(answer_->value);
   }
 
  private:
+  /// Of both the coroutine and whoever answers: either may go first.
+  struct answer {
+    response value;
+    std::atomic<bool> wanted{true};
+  };
+
   data_parallel& on_;
   std::vector<c10::IValue> inputs_;
   request_options options_;
-  response result_;
+  std::shared_ptr<answer> answer_;
 };
 
 inline inference data_parallel::infer(std::vector<c10::IValue> inputs, request_options options) {

@@ -87,7 +87,9 @@ struct engine_options {
   /// set, a core that starts again has ten times that, and 10 s at least, and so has a step from when executions of
   /// other models wait behind it. A core that hangs again before it serves counts as lost at once.
   std::optional<std::chrono::nanoseconds> max_load_step_time;
-  /// How long the destructor waits for accepted requests; those left are answered with `draining`.
+  /// How long the destructor waits for accepted requests; those left are answered with `draining`. The completion thread
+  /// then has as long again, and a second at least, for the handlers and for work of yours that was posted there: what is
+  /// left of that is dropped.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.

@@ -133,6 +133,7 @@ class gather {
   c10::IValue assemble();
   void add_times(const execution_times& times, std::int64_t batch, std::int32_t core);
   request_timing timing() const;
+  void write(slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch, std::int32_t core);
   expected<void> write_slice(const slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch);
   expected<void> keep(const slot& where, const c10::IValue& outputs);
   /// Makes the buffers of the answer after the first outputs.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ganglion/actors/core/execution.hpp>
+#include <ganglion/actors/core/warm_up.hpp>
 #include <ganglion/model_io/model.hpp>
 
 #include <functional>
@@ -16,7 +17,7 @@ struct load_report {
   std::uint64_t model_id = 0;
   failure error;                ///< `forward_failed`, `cancelled`, or ok
   std::size_t bytes = 0;        ///< of the programs' weights
-  std::vector<double> seconds;  ///< of the last warm-up execution of each program
+  warm_up found;                ///< nothing where it was not loaded
 };
 
 /// Where a lane tells what happened; called from any thread, inside of the lane's own functions too, and also after

@@ -46,8 +46,7 @@ struct answered {
 struct add_deployment {
   std::shared_ptr<const deployment> value;
   std::optional<std::size_t> num_workers;
-  /// What an execution of each of the model's programs took at the last warm-up; 0 where it is not known.
-  std::vector<double> expected_seconds;
+  warm_up found;  ///< at the last one; nothing where there was none
   /// Those of its cores that are still loading its model.
   std::vector<std::size_t> loading;
 };
@@ -56,7 +55,7 @@ struct add_deployment {
 struct model_on_core {
   std::shared_ptr<const deployment> target;
   std::size_t core = 0;
-  std::vector<double> expected_seconds;
+  warm_up found;
 };
 
 /// The model could not be loaded: nothing of the deployment will ever run.

@@ -1,0 +1,99 @@
+// What becomes of coroutines, and of work on the completion thread, where somebody does not wait for them.
+#include "gated_engine.hpp"
+
+#include <ganglion/engine/async_infer.hpp>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <coroutine>
+#include <thread>
+
+using namespace ganglion;
+using namespace ganglion::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A coroutine that its owner destroys.
+struct owned_coroutine {
+  struct promise_type {
+    owned_coroutine get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+}  // namespace
+
+TEST_CASE("a coroutine that is destroyed while it waits is never resumed, and its answer goes nowhere") {
+  gated_engine e;
+  bool went_on = false;
+  const std::vector<c10::IValue> inputs{counted({2, 3})};
+  {
+    forward_gate gate;
+    auto work = [&]() -> owned_coroutine {
+      co_await e.parallel.infer(inputs);
+      went_on = true;
+    };
+    auto waiting = work();
+    REQUIRE(gate.wait_for(1));
+    waiting.handle.destroy();
+  }
+  EXPECT(same(answer(e.parallel, inputs), counted({2, 3}) + 1));
+  std::promise<void> looked;
+  boost::asio::post(completion_executor(e.parallel), [&] { looked.set_value(); });
+  EXPECT(ready(looked.get_future()));
+  EXPECT_FALSE(went_on);
+}
+
+TEST_CASE("the end of an engine does not wait for work of others on its completion thread for longer than it may") {
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.shutdown_bound = 100ms;
+  bool called = false;
+  const auto began = std::chrono::steady_clock::now();
+  {
+    engine host{options};
+    data_parallel parallel{host, plus_one()};
+    auto timer = std::make_shared<boost::asio::steady_timer>(completion_executor(parallel), 1h);
+    timer->async_wait([&called, timer](auto) { called = true; });
+  }
+  EXPECT(std::chrono::steady_clock::now() - began < 1min);
+  EXPECT_FALSE(called);
+  EXPECT(contains(ears.wait_for_sentence("completion thread"), "was not over 1000 ms after the engine's end"));
+}
+
+TEST_CASE("the end of an engine does not wait for a handler that blocks its completion thread") {
+  static auto* const never = new std::promise<void>;  // the thread outlives the test
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.shutdown_bound = 100ms;
+  std::promise<void> begun;
+  {
+    engine host{options};
+    data_parallel parallel{host, plus_one()};
+    boost::asio::post(completion_executor(parallel), [&begun] {
+      begun.set_value();
+      never->get_future().wait();
+    });
+    REQUIRE(ready(begun.get_future()));
+  }
+  EXPECT(contains(ears.wait_for_sentence("completion thread"), "what is left of it is dropped"));
+}
+
+TEST_CASE("a coroutine whose answer comes when its engine is gone goes on nevertheless") {
+  std::function<void(std::function<void()>)> resume;
+  {
+    gated_engine e;
+    resume = e.parallel.poster();
+  }
+  std::promise<std::thread::id> went_on;
+  resume([&] { went_on.set_value(std::this_thread::get_id()); });
+  auto where = went_on.get_future();
+  REQUIRE(ready(where));
+  EXPECT(where.get() != std::this_thread::get_id());
+}
