@@ -209,14 +209,27 @@ void engine::state::refuse_forked_copy() const {
                 "after the fork");
 }
 
-bool engine::state::drain(std::chrono::milliseconds bound) {
+namespace {
+
+/// What a lane has that is in the middle of writing an answer when its engine ends: nothing takes that from it, and a busy
+/// machine may let it wait for long.
+constexpr std::chrono::seconds bound_for_last_answers{10};
+
+/// Waits until every accepted request was answered.
+bool is_idle_within(admission& gate, std::chrono::milliseconds bound) {
   auto idle = std::make_shared<std::promise<void>>();
   auto is_idle = idle->get_future();
-  gate->close();
-  gate->when_idle([idle] { idle->set_value(); });
+  gate.when_idle([idle] { idle->set_value(); });
+  return is_idle.wait_for(bound) == std::future_status::ready;
+}
+
+}  // namespace
+
+bool engine::state::drain(std::chrono::milliseconds bound) {
   const auto most = countable(bound);
+  gate->close();
   caf::anon_send(supervisor, ganglion::drain{most.count()});
-  return is_idle.wait_for(most) == std::future_status::ready;
+  return is_idle_within(*gate, most);
 }
 
 void engine::state::shut_down() {
@@ -234,6 +247,7 @@ void engine::state::shut_down() {
   if (trace) trace->close();
   // Lanes that had just reported are a few instructions from their end: see them out.
   wait_for_abandoned_lanes(std::chrono::milliseconds(100));
+  is_idle_within(*gate, bound_for_last_answers);
 }
 
 // -- engine ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <deque>
@@ -116,6 +117,14 @@ std::optional<double> p99_at(data_parallel& parallel, const std::vector<at::Tens
 }
 
 /// The highest rate whose p99 is within the bound, to half of a percent. A rate holds where one of two windows does.
+/// The median of the p99 of three windows; infinite where a window was given up.
+double median_p99(data_parallel& parallel, const std::vector<at::Tensor>& rows, double rate, double seconds, double bound) {
+  std::array<double, 3> windows;
+  for (auto& p99 : windows) p99 = p99_at(parallel, rows, rate, seconds, bound).value_or(INFINITY);
+  std::ranges::sort(windows);
+  return windows[1];
+}
+
 double highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& rows, double at_most, double seconds,
                     double bound) {
   auto holds = [&](double rate) {
@@ -134,6 +143,8 @@ double highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& rows
   }
   // What a disturbed window took for too much is tried again from below.
   while (good > 0 && good < at_most && holds(1.02 * good)) good *= 1.02;
+  // One good window of two is little: it counts when most of three others keep the bound.
+  while (good > 0.01 * at_most && median_p99(parallel, rows, good, seconds, bound) > bound) good *= 0.99;
   return good;
 }
 
@@ -171,9 +182,9 @@ void run_all(const arguments& given, report& out) {
     together = highest_rate(parallel, rows, 1.1 * offline, given.seconds, bound);
     p99_at(parallel, rows, std::max(1.0, together), given.seconds, bound);
     executions.take();
-    const auto p99 = p99_at(parallel, rows, std::max(1.0, together), given.seconds, bound);
+    const auto p99 = median_p99(parallel, rows, std::max(1.0, together), given.seconds, bound);
     out.add("poisson_rows_per_second", together);
-    out.add("poisson_p99_ms", 1e3 * p99.value_or(0));
+    out.add("poisson_p99_ms", 1e3 * p99);
     out.add("poisson_mean_batch", executions.take().mean_batch);
   }
   {
