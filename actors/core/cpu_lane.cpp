@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -94,6 +95,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     std::lock_guard lock(mutex_);
     if (std::holds_alternative<execution_ptr>(c)) ++depth_;
     commands_.push_back(std::move(c));
+    called_ = true;
     if (idle_) wake_.notify_one();
   }
 
@@ -107,6 +109,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     std::deque<command> dropped;  // destroyed outside of the lock: a last reference answers its request
     std::lock_guard lock(mutex_);
     stopped_ = true;
+    called_ = true;
     dropped.swap(commands_);
     sink_.reset();
     wake_.notify_one();
@@ -169,7 +172,9 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     activity_.reset();
     if (commands_.empty() && !stopped_) {
       idle_ = true;
+      called_ = false;
       working_.reset();
+      spin(lock);
       wake_.wait(lock, [this] { return stopped_ || !commands_.empty(); });
       working_.emplace();
       idle_ = false;
@@ -181,6 +186,14 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     activity_ = {clock::now(), work == nullptr};
     if (work != nullptr) held_.push_back(*work);
     return true;
+  }
+
+  /// To be woken takes longer than most of what a request takes on its way. Whoever else wants the CPU has it meanwhile.
+  void spin(std::unique_lock<std::mutex>& lock) {
+    if (config_.idle_spin.count() == 0) return;
+    lock.unlock();
+    for (const auto end = clock::now() + config_.idle_spin; !called_ && clock::now() < end;) std::this_thread::yield();
+    lock.lock();
   }
 
   void perform(compiled_model&& model) {
@@ -324,6 +337,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<command> commands_;
+  std::atomic<bool> called_{false};  // while it is idle: there is something to do
   std::shared_ptr<lane_sink> sink_;
   std::size_t depth_ = 0;
   bool idle_ = false;

@@ -134,6 +134,14 @@ std::chrono::milliseconds countable(std::chrono::milliseconds bound) {
   return std::clamp<std::chrono::milliseconds>(bound, {}, std::chrono::milliseconds(longest_ms));
 }
 
+std::chrono::nanoseconds idle_spin_of(const engine_options& options, std::size_t cores, const cpu_allowance& cpus) {
+  constexpr std::chrono::nanoseconds most = std::chrono::seconds(1);
+  if (options.idle_spin.count() < 0 || options.idle_spin > most)
+    throw error(errc::invalid_argument,
+                fmt::format("idle_spin is {} ns, but must be from 0 to {} ns, a second", options.idle_spin.count(), most.count()));
+  return cores * options.threads_per_core <= cpus.count ? options.idle_spin : std::chrono::nanoseconds(0);
+}
+
 /// What handlers have at least: an answer that has come is to reach whoever asked.
 constexpr std::chrono::milliseconds least_for_handlers{1'000};
 
@@ -154,8 +162,9 @@ engine::state::state(engine_options given)
   booking.emplace(globals, options.threads_per_core, allowance.cpus, read_numa_nodes());
 
   supervisor_config config;
+  const auto spin = idle_spin_of(options, globals.size(), allowance);
   for (std::size_t i = 0; i < globals.size(); ++i)
-    config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}});
+    config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}, spin});
   config.make_lane = options.make_lane ? lane_factory{options.make_lane} : lane_factory{make_cpu_lane};
   config.batcher.max_queue_time = options.max_queue_time;
   value_or_throw(validate(config.batcher));

@@ -91,6 +91,7 @@ void configure(const py::dict& given) {
   reader.read("core_memory_bytes", options.core_memory_bytes);
   reader.read("max_queued_rows", options.max_queued_rows);
   reader.read("max_queued_bytes", options.max_queued_bytes);
+  reader.read_seconds("idle_spin", options.idle_spin);
   reader.read_seconds("max_queue_time", options.max_queue_time);
   reader.read_seconds("max_execution_time", options.max_execution_time);
   reader.read_seconds("max_load_step_time", options.max_load_step_time);

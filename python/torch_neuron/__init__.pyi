@@ -104,6 +104,7 @@ def configure(
     threads_per_core: Optional[int] = ...,
     pin: bool = ...,
     cpus: Optional[Sequence[int]] = ...,
+    idle_spin: Optional[float] = ...,
     core_memory_bytes: Optional[int] = ...,
     max_queued_rows: Optional[int] = ...,
     max_queued_bytes: Optional[int] = ...,

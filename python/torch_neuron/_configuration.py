@@ -12,6 +12,7 @@ def configure(
     threads_per_core=None,
     pin=True,
     cpus=None,
+    idle_spin=None,
     core_memory_bytes=None,
     max_queued_rows=None,
     max_queued_bytes=None,
@@ -27,6 +28,7 @@ def configure(
         threads_per_core: intra-op threads of a core; 1.
         pin: whether each core is pinned to CPUs of its own.
         cpus: which CPUs to use, a list of their numbers; all that the process may use.
+        idle_spin: seconds for which a core that has run out of work looks for more before it sleeps; 0.00005.
         core_memory_bytes: the most bytes of weights on one core; more is ``core_memory_exceeded``. No limit.
         max_queued_rows, max_queued_bytes: what may wait; more is ``queue_full``. 65,536 rows and 1 GiB.
         max_queue_time: the most seconds that a call may be expected to wait; longer is ``queue_full``. No limit.
@@ -50,6 +52,7 @@ def configure(
         "max_queued_bytes": max_queued_bytes,
     }
     seconds = {
+        "idle_spin": idle_spin,
         "max_queue_time": max_queue_time,
         "max_execution_time": max_execution_time,
         "max_load_step_time": max_load_step_time,

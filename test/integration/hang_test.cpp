@@ -207,6 +207,11 @@ TEST_CASE("the process ends with its own status while lanes that were left behin
 }
 
 TEST_CASE("limits that cannot be are refused") {
+  for (const auto spin : {-1ns, 1'000'000'001ns}) {
+    engine_options spinning;
+    spinning.idle_spin = spin;
+    EXPECT(contains(failure_of([&] { engine{spinning}; }).text, "but must be from 0 to 1000000000 ns, a second"));
+  }
   engine_options options;
   options.max_execution_time = 0ns;
   EXPECT(contains(failure_of([&] { engine{options}; }).text, "max_execution_time is 0 ns, but must be positive"));

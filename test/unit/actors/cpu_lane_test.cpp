@@ -7,6 +7,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 using namespace ganglion;
 using namespace ganglion::test;
@@ -48,8 +49,11 @@ struct lane_fixture {
   compiled_model plus_one = plus_one_model(4);
   compiled_model gated = trace(gated_plus_one(), {at::zeros({4, 2})}, {auto_cast::none, false});
   std::shared_ptr<lane_ears> ears = std::make_shared<lane_ears>();
-  std::unique_ptr<lane> subject = make_cpu_lane({0, 1, {}}, ears);
+  std::unique_ptr<lane> subject;
   std::uint64_t executions = 0;
+
+  explicit lane_fixture(std::chrono::nanoseconds idle_spin = 0ns)
+      : subject(make_cpu_lane({0, 1, {}, idle_spin}, ears)) {}
 
   static std::string ok(const compiled_model& m) { return fmt::format("ok {}", m.id()); }
   static std::string cancelled(const compiled_model& m) { return fmt::format("cancelled {}", m.id()); }
@@ -131,4 +135,35 @@ TEST_CASE("cpu lane: one that is given up in the middle of a load ends with its 
   gate.open();
   EXPECT(wait_for_abandoned_lanes(1min));
   EXPECT(f.ears->wait_for(0).empty());
+}
+
+TEST_CASE("cpu lane: one that looks for more work takes what comes meanwhile and what comes when it sleeps") {
+  for (const auto spin : {1ms, 1000ms}) {
+    lane_fixture f(spin);
+    f.subject->load(f.plus_one);
+    REQUIRE(f.ears->wait_for(1).size() == 1);
+    std::vector<sent_request> sent;
+    for (std::size_t i = 1; i <= 20; ++i) {
+      sent.push_back(f.start(f.plus_one));
+      REQUIRE(f.ears->wait_for(1 + i).size() == 1 + i);
+      if (i % 4 == 0 && spin == 1ms) std::this_thread::sleep_for(3ms);  // it sleeps
+    }
+    for (const auto& r : sent) EXPECT(r.got->once());
+  }
+}
+
+TEST_CASE("cpu lane: one that looks for more work is idle: it ends at once, and nobody is left behind") {
+  lane_fixture f(1000ms);
+  f.subject->load(f.plus_one);
+  REQUIRE(f.ears->wait_for(1).size() == 1);
+  f.start(f.plus_one);
+  REQUIRE(f.ears->wait_for(2).size() == 2);
+  for (std::size_t i = 0; i < 50; ++i) {
+    std::this_thread::sleep_for(1ms);  // it has told, and looks
+    if (f.subject->depth() == 0) break;
+  }
+  const auto began = std::chrono::steady_clock::now();
+  f.subject.reset();
+  EXPECT(std::chrono::steady_clock::now() - began < 500ms);
+  EXPECT(abandoned_lanes().count == 0);
 }

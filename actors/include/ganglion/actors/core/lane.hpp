@@ -4,6 +4,7 @@
 #include <ganglion/actors/core/warm_up.hpp>
 #include <ganglion/model_io/model.hpp>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -69,6 +70,8 @@ struct lane_config {
   std::size_t core = 0;          ///< per-process index, for names and messages
   std::size_t threads = 1;       ///< intra-op threads
   std::vector<int> cpus;         ///< the CPUs to pin to; empty: wherever the scheduler likes
+  /// How long a thread that has run out of work looks for more before it sleeps.
+  std::chrono::nanoseconds idle_spin{0};
 };
 
 /// Makes the lane of a core, each time that the core is started; on a thread of the scheduler, so it must not block.
