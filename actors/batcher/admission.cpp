@@ -34,6 +34,14 @@ std::optional<failure> admission::enter(std::int64_t rows, std::int64_t bytes) {
     answered();
     return failure{errc::draining, "the engine is draining and takes no more requests: send it to another engine"};
   }
+  // What has no rows waits nowhere but for an actor to look at it.
+  if (auto open = unanswered_.load(); rows == 0 && open > limits_.max_queued_rows) {
+    answered();
+    return failure{errc::queue_full,
+                   fmt::format("{} requests are unanswered, and one more, of no rows, would pass max_queued_rows = {}: try "
+                               "again later",
+                               open - 1, limits_.max_queued_rows)};
+  }
   auto rows_before = queued_rows_.load();
   if (!take(queued_rows_, rows_before, rows, limits_.max_queued_rows)) {
     answered();

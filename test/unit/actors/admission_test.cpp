@@ -30,6 +30,18 @@ TEST_CASE("rows are let in up to the limit and refused beyond it") {
   EXPECT(gate.unanswered() == 2);
 }
 
+TEST_CASE("requests of no rows are limited by how many are unanswered") {
+  admission gate{{3, 1'000}};
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(gate.enter(0, 0));
+  const auto refused = gate.enter(0, 0);
+  REQUIRE(refused);
+  EXPECT(refused->code == errc::queue_full);
+  EXPECT(contains(refused->text, "3 requests are unanswered, and one more, of no rows, would pass max_queued_rows = 3"));
+  EXPECT(gate.unanswered() == 3);
+  gate.answered();
+  EXPECT_FALSE(gate.enter(0, 0));
+}
+
 TEST_CASE("bytes are limited like rows") {
   admission gate{{1'000, 100}};
   EXPECT_FALSE(gate.enter(1, 60));

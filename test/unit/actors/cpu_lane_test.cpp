@@ -158,10 +158,7 @@ TEST_CASE("cpu lane: one that looks for more work is idle: it ends at once, and 
   REQUIRE(f.ears->wait_for(1).size() == 1);
   f.start(f.plus_one);
   REQUIRE(f.ears->wait_for(2).size() == 2);
-  for (std::size_t i = 0; i < 50; ++i) {
-    std::this_thread::sleep_for(1ms);  // it has told, and looks
-    if (f.subject->depth() == 0) break;
-  }
+  while (f.subject->activity()) std::this_thread::yield();  // it has told, but may not be through with telling
   const auto began = std::chrono::steady_clock::now();
   f.subject.reset();
   EXPECT(std::chrono::steady_clock::now() - began < 500ms);
