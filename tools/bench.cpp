@@ -62,7 +62,7 @@ bench_report measure(const bench_options& given, execution_recorder& recorder) {
   engine host(std::move(settings));
   const watching watched{progress, given.watch ? &host : nullptr};
   const bench_session session{given, model, host, progress,
-                              value_or_throw(resolve_device_ids(given.device_ids, host.core_count()))};
+                              resolve_device_ids(given.device_ids, host.core_count()).value()};
   bench_report report;
   report.machine = describe_machine();
   report.model = given.model;

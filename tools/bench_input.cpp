@@ -12,7 +12,7 @@ namespace ganglion::command {
 namespace {
 
 program_bucket bucket_of(const compiled_model& model) {
-  return value_or_throw(make_program_set(model, 0)).buckets.front();
+  return make_program_set(model, 0).value().buckets.front();
 }
 
 scatter_rule rule_of(const compiled_model& model) { return bucket_of(model).rule; }

@@ -37,7 +37,7 @@ class documented_pool::worker {
  public:
   explicit worker(const compiled_model& model)
       : number_(largest_program(model)),
-        rule_(value_or_throw(make_scatter_rule(model.signature(number_), 0))),
+        rule_(make_scatter_rule(model.signature(number_), 0).value()),
         replica_(model.make_replica()) {
     replica_.warm_up(number_);
   }
@@ -130,8 +130,8 @@ void documented_pool::work(std::promise<void> warm) {
 
 c10::IValue documented_pool::operator()(const bench_request& request) {
   const auto number = largest_program(model_);
-  const auto rule = value_or_throw(make_scatter_rule(model_.signature(number), 0));
-  const auto leaves = value_or_throw(check_inputs(model_.signature(number), rule, request.arguments)).leaves;
+  const auto rule = make_scatter_rule(model_.signature(number), 0).value();
+  const auto leaves = check_inputs(model_.signature(number), rule, request.arguments).value().leaves;
   const auto size = std::max<std::int64_t>(1, request.rows / static_cast<std::int64_t>(cores_));
   std::vector<std::future<std::vector<at::Tensor>>> chunks;
   for (std::int64_t first = 0; first < request.rows; first += size) {

@@ -113,7 +113,7 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
     throw error(errc::io_failed, fmt::format("'{}' cannot be written: {} '{}'", output.native(),
                                              fs::exists(folder, ec) ? "no folder, but a file, is" : "there is no folder",
                                              folder.native()));
-  value_or_throw(check_whole_file(output));
+  check_whole_file(output).value();
 }
 
 void check_output_paths(const std::vector<fs::path>& outputs, const std::vector<fs::path>& sources) {
@@ -128,7 +128,7 @@ void check_output_paths(const std::vector<fs::path>& outputs, const std::vector<
 }
 
 void write_picture(const fs::path& path, const std::string& svg) {
-  value_or_throw(write_whole_file(path, [&](std::ostream& file) { file << valid_utf8(svg); }));
+  write_whole_file(path, [&](std::ostream& file) { file << valid_utf8(svg); }).value();
 }
 
 void warnings_once::print(std::string_view sentence) {

@@ -102,13 +102,6 @@ CLI::Option* add_json(CLI::App& verb, bool& json);
 
 // -- work ------------------------------------------------------------------------------------------------------------
 
-/// The value, or its failure thrown as `ganglion::error`.
-template <class T>
-T value_or_throw(expected<T>&& e) {
-  if (!e) throw error(e.error());
-  if constexpr (!std::is_void_v<T>) return std::move(*e);
-}
-
 /// The options of every engine that the command makes: warnings go through `print_warning`.
 engine_options command_engine_options();
 

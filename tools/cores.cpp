@@ -13,14 +13,14 @@ namespace {
 topology preview() {
   auto request = read_environment();
   request.usable_cpus = read_cpu_allowance().count;
-  return value_or_throw(preview_cores(request));
+  return preview_cores(request).value();
 }
 
 /// The other process that holds a core, if any. Where cores need no locks, locks that cannot be read are no error.
 std::optional<pid_t> holder_of(const core_info& core, bool needs_locks) {
   auto holder = other_core_holder(default_lock_directory(), core.global);
   if (!holder && !needs_locks) return {};
-  return value_or_throw(std::move(holder));
+  return std::move(holder).value();
 }
 
 boost::json::object to_json(const core_info& core, std::optional<pid_t> holder) {

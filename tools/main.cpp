@@ -70,7 +70,8 @@ std::string parse_error_sentence(const CLI::App& app, const CLI::ParseError& e) 
   // What is missing is looked at first, and may be missing for a flag's sake.
   if (const auto all = app.remaining(true); dynamic_cast<const CLI::RequiredError*>(&e) != nullptr)
     for (const auto& word : all)
-      if (word.starts_with("--")) return fmt::format("'{}' is no option of {}", word, app.get_subcommands().front()->get_name());
+      if (word.starts_with("--"))
+        return fmt::format("'{}' is no option of {}", word, app.get_subcommands().front()->get_name());
   std::string sentence = e.what();
   if (sentence.ends_with("disallowed flag override"))
     return fmt::format("--{} takes no value: it is given or not", sentence.substr(0, sentence.find(' ')));

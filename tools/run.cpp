@@ -46,7 +46,7 @@ bool takes_one_tuple(const signature& sig) { return sig.example.size() == 1 && s
 /// One argument a file; a single file's tuple holds all of them.
 std::vector<c10::IValue> read_arguments(const signature& sig, const std::vector<std::string>& files) {
   std::vector<c10::IValue> arguments;
-  for (const auto& file : files) arguments.push_back(value_or_throw(read_tensor_file(file)));
+  for (const auto& file : files) arguments.push_back(read_tensor_file(file).value());
   if (arguments.size() == 1 && arguments[0].isTuple() && !takes_one_tuple(sig))
     return arguments[0].toTupleRef().elements().vec();
   return arguments;
@@ -91,8 +91,8 @@ run_report run_on_engine(const run_command& given, const compiled_model& model, 
   {
     engine host(std::move(settings));
     auto net = warmed_up(host, given, model);
-    const auto programs = value_or_throw(make_program_set(model, given.dim.value_or(0), given.pad_values));
-    report.rows = value_or_throw(match_inputs(model, programs, arguments)).rows;
+    const auto programs = make_program_set(model, given.dim.value_or(0), given.pad_values).value();
+    report.rows = match_inputs(model, programs, arguments).value().rows;
     report.cores = net.cores();
 
     progress_line progress([&, cores = report.cores.size()] {
@@ -140,7 +140,7 @@ void run_model(const run_command& given) {
   check_output_format(model.signature(), given.output);
   auto arguments = read_arguments(model.signature(), given.inputs);
   const auto report = run_on_engine(given, model, std::move(arguments));
-  value_or_throw(write_tensor_file(report.answer, given.output));
+  write_tensor_file(report.answer, given.output).value();
   print_about(given.output, [&] { print_report(given, report); });
 }
 

@@ -38,8 +38,8 @@ std::optional<failure> admission::enter(std::int64_t rows, std::int64_t bytes) {
   if (auto open = unanswered_.load(); rows == 0 && open > limits_.max_queued_rows) {
     answered();
     return failure{errc::queue_full,
-                   fmt::format("{} requests are unanswered, and one more, of no rows, would pass max_queued_rows = {}: try "
-                               "again later",
+                   fmt::format("{} requests are unanswered, and one more, of no rows, would pass max_queued_rows = {}: "
+                               "try again later",
                                open - 1, limits_.max_queued_rows)};
   }
   auto rows_before = queued_rows_.load();

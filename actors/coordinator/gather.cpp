@@ -217,7 +217,8 @@ c10::IValue gather::assemble() {
   return with_leaves(kept_.front(), joined);
 }
 
-void gather::write(slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch, std::int32_t core) {
+void gather::write(slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch,
+                   std::int32_t core) {
   // Answers are ordinary tensors, also where the caller is in inference mode.
   c10::InferenceMode ordinary(false);
   auto wanted = trimmed(outputs, config_.trims);

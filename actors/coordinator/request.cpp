@@ -25,8 +25,8 @@ std::int64_t bytes_per_row(const std::vector<c10::IValue>& leaves, std::int64_t 
   return tensors / rows + (others + rows - 1) / rows;
 }
 
-/// The values that go to every chunk as they are, as bytes; empty where there are none, and nothing where they cannot be
-/// compared, such as those of a dtype that has no place on the wire.
+/// The values that go to every chunk as they are, as bytes; empty where there are none, and nothing where they cannot
+/// be compared, such as those of a dtype that has no place on the wire.
 std::optional<std::string> key_of(const std::vector<c10::IValue>& leaves, const std::vector<std::int64_t>& axes) {
   std::vector<c10::IValue> common;
   std::size_t tensor_index = 0;

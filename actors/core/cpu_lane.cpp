@@ -1,5 +1,6 @@
 #include <ganglion/actors/core/cpu_lane.hpp>
 
+#include "model_loading.hpp"
 #include "process_end.hpp"
 
 #include <ganglion/model_io/replica.hpp>
@@ -48,43 +49,6 @@ struct unload_command {
 struct load_step {};
 
 using command = std::variant<execution_ptr, compiled_model, unload_command, load_step>;
-
-/// A replica with the buffers that go with it.
-struct loaded_model {
-  replica program;
-  std::size_t weight_bytes;
-  staging buffers;
-};
-
-/// A model on its way into a lane: making its replica is a step, and so is each run that warms one of its programs.
-class loading {
- public:
-  explicit loading(compiled_model model) : model_(std::move(model)) {}
-
-  const compiled_model& model() const { return model_; }
-  /// Returns whether there is more to do. Throws what LibTorch throws.
-  bool step() {
-    if (!made_) {
-      made_ = std::make_unique<loaded_model>(loaded_model{model_.make_replica(), model_.weight_bytes(), {}});
-    } else {
-      if (runs_->step()) return true;
-      found_.seconds.push_back(runs_->seconds());
-      found_.places_are_alike = found_.places_are_alike && runs_->places_are_alike();
-      runs_.reset();
-    }
-    if (found_.seconds.size() == model_.program_count()) return false;
-    runs_.emplace(made_->program, found_.seconds.size());
-    return true;
-  }
-  const warm_up& found() const { return found_; }
-  std::unique_ptr<loaded_model> take() { return std::move(made_); }
-
- private:
-  compiled_model model_;
-  std::unique_ptr<loaded_model> made_;
-  std::optional<warm_up_runs> runs_;  // of the program after those of `found_`
-  warm_up found_{{}, true};
-};
 
 /// What the thread and its lane share; the thread keeps it alive when the lane is gone.
 class lane_thread : public std::enable_shared_from_this<lane_thread> {
@@ -188,7 +152,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     return true;
   }
 
-  /// To be woken takes longer than most of what a request takes on its way. Whoever else wants the CPU has it meanwhile.
+  /// To be woken takes longer than most of what a request takes on its way. Whoever else wants the CPU has it
+  /// meanwhile.
   void spin(std::unique_lock<std::mutex>& lock) {
     if (config_.idle_spin.count() == 0) return;
     lock.unlock();

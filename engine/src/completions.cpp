@@ -42,7 +42,8 @@ bool completions::is_over() {
     return ended.wait_for(bound) == std::future_status::ready;
   };
   if (in_time(bound_)) return true;
-  log_(fmt::format("work on the completion thread was not over {} ms after the engine's end: what is left of it is dropped",
+  log_(fmt::format("work on the completion thread was not over {} ms after the engine's end: what is left of it is "
+                   "dropped",
                    bound_.count()));
   worker_->context.stop();
   return in_time(last_moments);

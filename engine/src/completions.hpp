@@ -19,8 +19,8 @@ class completions {
   /// `bound`: how long its end may wait.
   completions(std::function<void(std::string_view)> log, std::chrono::milliseconds bound)
       : log_(std::move(log)), bound_(bound) {}
-  /// Runs what was posted, then ends. What the user's own work there takes beyond the bound is dropped, and where it blocks
-  /// the thread is left to itself. Does not wait where it is called on the thread itself.
+  /// Runs what was posted, then ends. What the user's own work there takes beyond the bound is dropped, and where it
+  /// blocks the thread is left to itself. Does not wait where it is called on the thread itself.
   ~completions();
   completions(const completions&) = delete;
   completions& operator=(const completions&) = delete;

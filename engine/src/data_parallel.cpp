@@ -102,12 +102,6 @@ class replacement_report {
   bool settled_ = false;
 };
 
-template <class T>
-T value_or_throw(expected<T>&& e) {
-  if (!e) throw error(e.error());
-  return std::move(*e);
-}
-
 /// A promise that is kept by a response: with the outputs alone, or with all of it. Copyable, as a sink must be.
 template <class T>
 class promise_sink {
@@ -154,7 +148,7 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   auto warn = [log = host.options.log](std::string_view sentence) { log(log_level::warning, sentence); };
   made->warnings = std::make_shared<warning_log>(warn);
   deploy wanted{std::move(model)};
-  wanted.cores = value_or_throw(resolve_device_ids(options.device_ids, on.core_count()));
+  wanted.cores = resolve_device_ids(options.device_ids, on.core_count()).value();
   wanted.dim = options.dim;
   wanted.dynamic_batching = options.dynamic_batching;
   wanted.num_workers = made->num_workers = options.num_workers;
@@ -162,7 +156,7 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   wanted.coalescing = {options.max_queue_delay, options.ageing, options.deterministic};
   wanted.pad_values = options.pad_values;
   wanted.warnings = made->warnings;
-  wanted.target = value_or_throw(make_deployment(wanted, on.core_count()));
+  wanted.target = make_deployment(wanted, on.core_count()).value();
   made->target = std::make_shared<served_deployment>(wanted.target);
   made->cores = wanted.target->cores;
   made->dynamic_batching = options.dynamic_batching && wanted.target->rule().is_batch_dim &&
@@ -192,7 +186,7 @@ std::shared_future<void> data_parallel::begin_replacing(compiled_model model) {
   auto report = std::make_shared<replacement_report>(impl_->target);
   auto future = report->future();
   replace_model wanted{std::move(model)};
-  wanted.target = value_or_throw(make_replacement(*impl_->target->load(), wanted.model));
+  wanted.target = make_replacement(*impl_->target->load(), wanted.model).value();
   wanted.reply = [report = std::move(report)](const deployed& d) { report->settle(d); };
   impl_->line->send(std::move(wanted));
   return future;

@@ -28,16 +28,10 @@ void log_to_stderr(log_level level, std::string_view sentence) {
   fmt::print(stderr, "ganglion: {}{}\n", level == log_level::warning ? "warning: " : "", sentence);
 }
 
-template <class T>
-T value_or_throw(expected<T>&& e) {
-  if (!e) throw error(e.error());
-  if constexpr (!std::is_void_v<T>) return std::move(*e);
-}
-
 /// The CPUs that the engine may use, and how many of them at once.
 cpu_allowance allowance_of(const engine_options& options) {
   auto allowance = read_cpu_allowance();
-  allowance.cpus = value_or_throw(choose_cpus(options.cpus, allowance.cpus));
+  allowance.cpus = choose_cpus(options.cpus, allowance.cpus).value();
   allowance.count = std::min(allowance.count, allowance.cpus.size());
   return allowance;
 }
@@ -137,8 +131,8 @@ std::chrono::milliseconds countable(std::chrono::milliseconds bound) {
 std::chrono::nanoseconds idle_spin_of(const engine_options& options, std::size_t cores, const cpu_allowance& cpus) {
   constexpr std::chrono::nanoseconds most = std::chrono::seconds(1);
   if (options.idle_spin.count() < 0 || options.idle_spin > most)
-    throw error(errc::invalid_argument,
-                fmt::format("idle_spin is {} ns, but must be from 0 to {} ns, a second", options.idle_spin.count(), most.count()));
+    throw error(errc::invalid_argument, fmt::format("idle_spin is {} ns, but must be from 0 to {} ns, a second",
+                                                    options.idle_spin.count(), most.count()));
   return cores * options.threads_per_core <= cpus.count ? options.idle_spin : std::chrono::nanoseconds(0);
 }
 
@@ -150,13 +144,13 @@ constexpr std::chrono::milliseconds least_for_handlers{1'000};
 engine::state::state(engine_options given)
     : options(with_guarded_log(std::move(given))),
       allowance(allowance_of(options)),
-      reserved(value_or_throw(reserve_cores(request_of(options, allowance),
-                                            options.lock_directory.empty() ? default_lock_directory()
-                                                                           : options.lock_directory))),
+      reserved(reserve_cores(request_of(options, allowance), options.lock_directory.empty() ? default_lock_directory()
+                                                                                            : options.lock_directory)
+                   .value()),
       done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); },
            std::max(countable(options.shutdown_bound), least_for_handlers)) {
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
-  value_or_throw(validate(limits));
+  validate(limits).value();
   std::vector<std::size_t> globals;
   for (const auto& c : reserved.topology.cores) globals.push_back(c.global);
   booking.emplace(globals, options.threads_per_core, allowance.cpus, read_numa_nodes());
@@ -167,15 +161,15 @@ engine::state::state(engine_options given)
     config.cores.push_back({i, options.threads_per_core, options.pin ? booking->plan()[i] : std::vector<int>{}, spin});
   config.make_lane = options.make_lane ? lane_factory{options.make_lane} : lane_factory{make_cpu_lane};
   config.batcher.max_queue_time = options.max_queue_time;
-  value_or_throw(validate(config.batcher));
+  validate(config.batcher).value();
   config.limits = {options.max_execution_time, options.max_load_step_time};
-  value_or_throw(validate(config.limits));
+  validate(config.limits).value();
   config.core_memory_bytes = options.core_memory_bytes;
   if (!options.trace_out.empty()) {
     auto opened = trace_file::open(options.trace_out, globals.size(), [told = options.log](std::string_view sentence) {
       told(log_level::warning, sentence);
     });
-    trace = value_or_throw(std::move(opened));
+    trace = std::move(opened).value();
     config.batcher.lost = [trace = trace](const execution_ptr& work, std::size_t core) {
       trace->add_lost(record_of({work, {}, true, work->formed, clock::now(), clock::now(), work->forwards}, core));
     };
@@ -220,8 +214,8 @@ void engine::state::refuse_forked_copy() const {
 
 namespace {
 
-/// What a lane has that is in the middle of writing an answer when its engine ends: nothing takes that from it, and a busy
-/// machine may let it wait for long.
+/// What a lane has that is in the middle of writing an answer when its engine ends: nothing takes that from it, and a
+/// busy machine may let it wait for long.
 constexpr std::chrono::seconds bound_for_last_answers{10};
 
 /// Waits until every accepted request was answered.

@@ -107,8 +107,8 @@ void close_to_threads(std::chrono::steady_clock::time_point latest) {
   const auto nobody_comes = [] { return entering == 0; };
   wait_until(std::max(latest, end_of_grace), nobody_comes);
   PyEval_RestoreThread(saved);
-  // A callback that goes on: an end of the interpreter that meets it on its way into Python can hang. One after the other
-  // is told to end; one that blocks never comes to hear of it.
+  // A callback that goes on: an end of the interpreter that meets it on its way into Python can hang. One after the
+  // other is told to end; one that blocks never comes to hear of it.
   for (int i = 0; i < tries && !nobody_comes(); ++i) {
     PyThreadState_SetAsyncExc(teller, PyExc_SystemExit);
     const py::gil_scoped_release others_run;

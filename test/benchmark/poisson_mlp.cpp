@@ -116,9 +116,9 @@ std::optional<double> p99_at(data_parallel& parallel, const std::vector<at::Tens
   return command::summarize(latencies).p99;
 }
 
-/// The highest rate whose p99 is within the bound, to half of a percent. A rate holds where one of two windows does.
-/// The median of the p99 of three windows; infinite where a window was given up.
-double median_p99(data_parallel& parallel, const std::vector<at::Tensor>& rows, double rate, double seconds, double bound) {
+/// The median of the p99 of three windows; infinite where most were given up.
+double median_p99(data_parallel& parallel, const std::vector<at::Tensor>& rows, double rate, double seconds,
+                  double bound) {
   std::array<double, 3> windows;
   for (auto& p99 : windows) p99 = p99_at(parallel, rows, rate, seconds, bound).value_or(INFINITY);
   std::ranges::sort(windows);
@@ -131,6 +131,8 @@ struct kept_rate {
   double p99 = 0;
 };
 
+/// The highest rate whose p99 is within the bound. It is looked for to half of a percent, where a rate holds if one of
+/// two windows does, and lowered by percents until the median of three windows holds.
 kept_rate highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& rows, double at_most, double seconds,
                        double bound) {
   auto holds = [&](double rate) {
@@ -149,7 +151,6 @@ kept_rate highest_rate(data_parallel& parallel, const std::vector<at::Tensor>& r
   }
   // What a disturbed window took for too much is tried again from below.
   while (good > 0 && good < at_most && holds(1.02 * good)) good *= 1.02;
-  // One good window of two is little: it counts when most of three others keep the bound.
   for (; good > 0.01 * at_most; good *= 0.99)
     if (const auto p99 = median_p99(parallel, rows, good, seconds, bound); p99 <= bound) return {good, p99};
   return {};

@@ -4,7 +4,10 @@
 #include <support/faulty_lane.hpp>
 #include <support/modules.hpp>
 
+#include <ganglion/engine/cpu_allowance.hpp>
+
 #include <atomic>
+#include <optional>
 #include <thread>
 
 using namespace ganglion;
@@ -96,4 +99,27 @@ TEST_CASE("what a callback throws reaches nobody's request, and no core dies of 
     EXPECT(same(answer(parallel, {counted({rows, 3})}), counted({rows, 3}) + 1));
   EXPECT(parallel.warnings().size() == 1);
   for (const auto& core : host.status().cores) EXPECT(core.restarts == 0);
+}
+
+TEST_CASE("cores look for more work before they sleep, for as long as is wanted, but for those that share CPUs") {
+  const auto allowed = read_cpu_allowance().count;
+  const auto spin_of = [](std::size_t cores, std::optional<std::chrono::nanoseconds> wanted) {
+    engine_ears ears;
+    lane_faults lanes;
+    auto options = ears.options(cores);
+    if (wanted) options.idle_spin = *wanted;
+    std::atomic<std::int64_t> given{-1};
+    options.make_lane = [&given, make = lanes.factory()](const lane_config& config, std::shared_ptr<lane_sink> sink) {
+      given = config.idle_spin.count();
+      return make(config, std::move(sink));
+    };
+    engine host{options};
+    data_parallel parallel{host, plus_one()};
+    answer(parallel, {counted({1, 3})});
+    return given.load();
+  };
+  EXPECT(spin_of(allowed, {}) == 50'000);
+  EXPECT(spin_of(allowed, std::chrono::microseconds(7)) == 7'000);
+  EXPECT(spin_of(allowed, std::chrono::nanoseconds(0)) == 0);
+  EXPECT(spin_of(allowed + 1, {}) == 0);
 }

@@ -1,5 +1,5 @@
-// A process that ends while a forward hangs: it waits for something, or with the argument "computes" it never ends to
-// compute.
+// A process that ends while a forward hangs. The argument says what it does: it "waits" for something, or "computes" for
+// ever; with "answers" it does not hang.
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
 
@@ -10,12 +10,19 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <optional>
+#include <string>
 
 using namespace ganglion;
 using namespace ganglion::test;
 
 namespace {
+
+/// Before those of any library, and so called when their static objects have been destroyed, if the process ends so.
+void say_that_nothing_is_left(int, void*) { std::puts("what the libraries hold has been destroyed"); }
+void register_before_libraries() { ::on_exit(say_that_nothing_is_left, nullptr); }
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)() = register_before_libraries;
 
 void say(const char* what) {
   auto count = abandoned_lanes().count;
@@ -45,18 +52,24 @@ void compute_for_ever(engine& host) {
   }
 }
 
+void leave_nothing(engine& host) {
+  data_parallel parallel{host, trace(test_modules::plus_one(), {at::ones({1, 3})}, {.tune = false})};
+  parallel({at::ones({1, 3})});
+  say("answered");
+}
+
+const std::map<std::string, void (*)(engine&)> uses{
+    {"waits", wait_for_ever}, {"computes", compute_for_ever}, {"answers", leave_nothing}};
+
 }  // namespace
 
-int main(int argc, char**) {
+int main(int, char** argv) {
   {
     engine_options options;
     options.host_cores = 2;
     options.max_execution_time = std::chrono::milliseconds(200);
     engine host{options};
-    if (argc > 1)
-      compute_for_ever(host);
-    else
-      wait_for_ever(host);
+    uses.at(argv[1])(host);
   }
   say("the engine has ended");
   std::atexit([] { std::puts("what was registered in main has run"); });

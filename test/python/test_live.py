@@ -281,9 +281,13 @@ def test_ageing_and_no_delay_are_taken(rows_traced, rows_model):
 
 CONFIGURED = """
 traced = torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2, 4), tune=False)
-torch_neuron.configure(host_cores=7)
+torch_neuron.configure(host_cores=7, idle_spin=2)
+try:
+    torch.neuron.DataParallel(traced)
+except ValueError as e:
+    print(str(e).splitlines()[0])
 torch_neuron.configure(host_cores=3, max_queued_rows=64, max_queue_time=60, max_execution_time=30.5, pin=False,
-                       trace_out=sys.argv[1])
+                       idle_spin=0.0001, trace_out=sys.argv[1])
 with torch.neuron.DataParallel(traced) as parallel:
     print(parallel.device_ids, parallel(torch.rand(9, 4)).shape[0])
 try:
@@ -296,7 +300,10 @@ except ValueError as e:
 def test_the_engine_is_made_as_configured(tmp_path):
     path = tmp_path / "timeline.json"
     status, said, errors = run_python(CONFIGURED, str(path))
-    assert (status, said) == (0, "[0, 1, 2] 9\ninvalid_argument\n"), errors
+    assert status == 0, errors
+    refused, *rest = said.splitlines()
+    assert "idle_spin is 2000000000 ns, but must be from 0 to 1000000000 ns" in refused
+    assert rest == ["[0, 1, 2] 9", "invalid_argument"]
     text = path.read_text()
     events = json.loads(text if text.rstrip().endswith("]") else text.rstrip().rstrip(",") + "]")
     assert any(event.get("args", {}).get("rows") for event in events)

@@ -157,8 +157,8 @@ class data_parallel {
   /// `invalid_argument` for a `done` that is empty.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
-  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a thread of
-  /// its own.
+  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a thread
+  /// of its own.
   std::function<void(std::function<void()>)> poster() const;
 
   /// Turns dynamic batching off for all calls that come after it; there is no way back (S14). From then on
@@ -204,9 +204,9 @@ class data_parallel {
   owned_impl impl_;
 };
 
-/// An inference that a coroutine awaits, once. See `data_parallel::infer`. A coroutine that is destroyed while it waits is
-/// never resumed: destroy it on the completion thread, or where it cannot go on at that moment. Its request is taken back
-/// by its own stop token, if it has one.
+/// An inference that a coroutine awaits, once. See `data_parallel::infer`. A coroutine that is destroyed while it waits
+/// is never resumed: destroy it on the completion thread, or where it cannot go on at that moment. Its request is taken
+/// back by its own stop token, if it has one.
 class [[nodiscard]] inference {
  public:
   inference(data_parallel& on, std::vector<c10::IValue> inputs, request_options options)

@@ -66,7 +66,8 @@ struct engine_options {
   /// Which CPUs to use; empty: all that the process may use.
   std::vector<int> cpus;
   /// How long a core that has run out of work looks for more before its thread sleeps, at most a second: a request that
-  /// comes meanwhile is not kept by waking it. Other threads that want the CPU go before. Not done where cores share CPUs.
+  /// comes meanwhile is not kept by waking it. Other threads that want the CPU go before. Not done where cores share
+  /// CPUs.
   std::chrono::nanoseconds idle_spin{50'000};
   /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included: it must not block.
   /// What it throws is dropped. Unset: stderr.
@@ -90,9 +91,9 @@ struct engine_options {
   /// set, a core that starts again has ten times that, and 10 s at least, and so has a step from when executions of
   /// other models wait behind it. A core that hangs again before it serves counts as lost at once.
   std::optional<std::chrono::nanoseconds> max_load_step_time;
-  /// How long the destructor waits for accepted requests; those left are answered with `draining`. The completion thread
-  /// then has as long again, and a second at least, for the handlers and for work of yours that was posted there: what is
-  /// left of that is dropped.
+  /// How long the destructor waits for accepted requests; those left are answered with `draining`. The completion
+  /// thread then has as long again, and a second at least, for the handlers and for work of yours that was posted there:
+  /// what is left of that is dropped.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.

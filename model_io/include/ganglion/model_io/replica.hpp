@@ -34,8 +34,8 @@ class replica {
   std::unique_ptr<impl> impl_;
 };
 
-/// The runs on made-up rows of its compiled shape that a program of a replica needs until its executor has settled. Where
-/// its rows are independent, all rows of a run are equal, so that it shows whether the place of a row matters.
+/// The runs on made-up rows of its compiled shape that a program of a replica needs until its executor has settled.
+/// Where its rows are independent, all rows of a run are equal, so that it shows whether the place of a row matters.
 /// Each is a step of its own, so that other work can go between them. Used on the replica's thread, and gone before the
 /// replica.
 class warm_up_runs {
@@ -47,8 +47,8 @@ class warm_up_runs {
   bool step();
   /// What the last run took; 0 while there was none.
   double seconds() const { return seconds_; }
-  /// Whether the rows of each run, which were equal, had equal bits in the answer. Matrix products, for one, may compute
-  /// the last rows of a batch with instructions of their own.
+  /// Whether the rows of each run, which were equal, had equal bits in the answer. Matrix products, for one, may
+  /// compute the last rows of a batch with instructions of their own.
   bool places_are_alike() const { return places_are_alike_; }
 
  private:

@@ -22,8 +22,8 @@ struct assignment {
 /// Decides which rows run next and where: every queue and every core's credit in one plain class, without a clock, a
 /// thread or a mailbox. The batching actor owns one.
 ///
-/// Invariants: an execution is formed only when a core's credit takes it (late binding), and one that is not full only for
-/// a core that has nothing to do; none holds more than the compiled batch, but where forwards take so
+/// Invariants: an execution is formed only when a core's credit takes it (late binding), and one that is not full only
+/// for a core that has nothing of its bucket; none holds more than the compiled batch, but where forwards take so
 /// little that several full batches of one request go together; the rows of a request are put into slots exactly once,
 /// in order; a chunk of several executions stays on one core; a deployment has at most its cap
 /// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
@@ -56,8 +56,8 @@ class formation {
   void set_num_workers(std::uint64_t deployment_id, std::optional<std::size_t> num_workers);
   /// What an execution of one of the model's programs is expected to take, before one was measured.
   void expect_seconds(std::uint64_t deployment_id, std::size_t program, double seconds);
-  /// Whether a row has the same bits at any place in a batch, as a core found when it warmed the model. Where it has not,
-  /// or nobody has told, the requests of a deployment that is to be deterministic are run apart.
+  /// Whether a row has the same bits at any place in a batch, as a core found when it warmed the model. Where it has
+  /// not, or nobody has told, the requests of a deployment that is to be deterministic are run apart.
   void expect_places(std::uint64_t deployment_id, bool alike);
 
   void core_up(std::size_t core);

@@ -89,8 +89,8 @@ class request {
   /// Whether its rows may be in one execution with those of other requests, whose `join_key` must be equal then: the
   /// values that go to every chunk as they are.
   bool joinable() const { return joinable_; }
-  /// From now on it is run alone, chunk by chunk, so that each of its rows has a place of its own in a batch whatever else
-  /// waits. Before any row is queued.
+  /// From now on it is run alone, chunk by chunk, so that each of its rows has a place of its own in a batch whatever
+  /// else waits. Before any row is queued.
   void keep_apart() { joinable_ = false; }
   const std::string& join_key() const { return join_key_; }
   /// Precondition: planned.
