@@ -119,12 +119,21 @@ bool core_table::any_up_beside(std::size_t group, std::size_t core) const {
 std::optional<std::size_t> core_table::pick(const core_wish& wish) const {
   const auto& group = *groups_[wish.group].value;
   const bucket_key key{wish.deployment_id, wish.bucket};
-  auto takes = [&](const core_load& load) { return credits_.accept(load.executions, load.seconds, wish.seconds); };
-  auto holds_its_bucket = [&](std::size_t core) { return cores_[core].of_buckets.contains(key); };
+  const bool idle_only = wish.awaited != nullptr && wish.awaited->groups.contains(wish.group);
+  auto takes = [&](const core_load& load) {
+    return (load.executions == 0 || !idle_only) && credits_.accept(load.executions, load.seconds, wish.seconds);
+  };
+  auto may_have = [&](std::size_t core) {
+    const auto& c = cores_[core];
+    if (!wish.full && c.of_buckets.contains(key)) return false;
+    if (wish.awaited == nullptr || c.in_flight.empty()) return true;
+    return !wish.awaited->cores.contains(core) && std::ranges::none_of(c.groups, [&](const membership& m) {
+      return wish.awaited->groups.contains(m.group);
+    });
+  };
   if (wish.bound) {
     const auto* c = find(*wish.bound);
-    bool may = c != nullptr && takes(load_of(*c)) && (wish.full || !holds_its_bucket(*wish.bound));
-    return may ? wish.bound : std::nullopt;
+    return c != nullptr && takes(load_of(*c)) && may_have(*wish.bound) ? wish.bound : std::nullopt;
   }
   if (!wish.full) {
     // Where all of them hold something of it, none is looked at.
@@ -133,7 +142,7 @@ std::optional<std::size_t> core_table::pick(const core_wish& wish) const {
   }
   bool must_avoid = wish.avoid && any_up_beside(wish.group, *wish.avoid);
   return group.least_busy(takes, [&](std::size_t core) {
-    return !(must_avoid && *wish.avoid == core) && (wish.full || !holds_its_bucket(core));
+    return !(must_avoid && *wish.avoid == core) && may_have(core);
   });
 }
 

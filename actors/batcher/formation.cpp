@@ -109,18 +109,41 @@ void formation::core_up(std::size_t core) {
 // -- what runs next ---------------------------------------------------------------------------------------------------
 
 std::optional<assignment> formation::next(clock::time_point now) {
-  std::vector<std::pair<deployment_state*, bucket_state*>> order;
+  struct candidate {
+    deployment_state* of;
+    bucket_state* bucket;
+    bool begun;
+    priority urgency;
+  };
+  std::vector<candidate> order;
   for (auto& [id, d] : deployments_)
-    for (auto& b : d.buckets)
-      if (d.has_work(b)) order.emplace_back(&d, &b);
-  std::stable_sort(order.begin(), order.end(), [](const auto& x, const auto& y) {
-    const auto &a = *x.second, &b = *y.second;
-    auto p = a.queue.most_urgent(), q = b.queue.most_urgent();
-    return p != q ? p < q : a.turn < b.turn;
+    for (auto& b : d.buckets) {
+      b.delayed_until.reset();
+      if (!d.has_work(b) || (d.num_workers && d.in_flight >= *d.num_workers)) continue;
+      const auto fresh = b.queue.front_class();
+      for (auto p : {priority::high, priority::normal, priority::low})
+        if (p <= fresh.value_or(p) && b.queue.any_begun(p)) order.push_back({&d, &b, true, p});
+      if (fresh) order.push_back({&d, &b, false, *fresh});
+    }
+  std::ranges::stable_sort(order, [](const candidate& x, const candidate& y) {
+    return x.urgency != y.urgency ? x.urgency < y.urgency : x.bucket->turn < y.bucket->turn;
   });
-  for (auto [d, b] : order)
-    if (auto found = next_of(*d, *b, now)) return found;
+  lacking_ = {};
+  awaited_ = {};
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    auto [d, b, begun, urgency] = order[i];
+    if (i > 0 && urgency != order[i - 1].urgency) awaited_ = lacking_;
+    if (auto found = begun ? next_begun(*d, *b, urgency, now) : next_fresh(*d, *b, now)) return found;
+  }
   return std::nullopt;
+}
+
+std::optional<std::size_t> formation::pick(core_wish wish) {
+  wish.awaited = &awaited_;
+  auto core = cores_.pick(wish);
+  if (!core && wish.bound) lacking_.cores.insert(*wish.bound);
+  if (!core && !wish.bound) lacking_.groups.insert(wish.group);
+  return core;
 }
 
 core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full) {
@@ -133,29 +156,36 @@ core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, s
   return wish;
 }
 
-std::optional<assignment> formation::next_of(deployment_state& d, bucket_state& b, clock::time_point now) {
-  b.delayed_until.reset();
-  if (d.num_workers && d.in_flight >= *d.num_workers) return std::nullopt;
-  // Without dynamic batching rows run in the size that they are exactly (S13).
-  auto size_for = [&b](const request& r, std::int64_t rows) {
-    return r.dynamic_batching() ? b.cover.fit(std::min(rows, b.cover.largest())) : r.chunks().batch();
-  };
+namespace {
+
+/// The rows that an execution of a request has. Without dynamic batching rows run in the size that they are exactly
+/// (S13).
+std::int64_t size_for(const request& r, std::int64_t rows, const batch_cover& cover) {
+  return r.dynamic_batching() ? cover.fit(std::min(rows, cover.largest())) : r.chunks().batch();
+}
+
+}  // namespace
+
+std::optional<assignment> formation::next_begun(deployment_state& d, bucket_state& b, priority p,
+                                                clock::time_point now) {
   std::int64_t size = 0;
-  auto again = b.queue.take_again([&](const batch& rows) {
-    const auto& owner = *rows.pieces.front().owner;
-    size = size_for(owner, rows.rows());
+  auto again = b.queue.take_again(p, [&](const batch& rows) {
+    size = size_for(*rows.pieces.front().owner, rows.rows(), b.cover);
     auto wish = wish_of(d, b, size, true);
     wish.seconds *= static_cast<double>(forwards_of(rows.rows(), size));
     wish.bound = rows.bound;
     wish.avoid = rows.avoid;
-    return cores_.pick(wish);
+    return pick(wish);
   });
-  if (again) return bind(d, b, std::move(again->first), size, again->second, now);
+  if (!again) return std::nullopt;
+  return bind(d, b, std::move(again->first), size, again->second, now);
+}
+
+std::optional<assignment> formation::next_fresh(deployment_state& d, bucket_state& b, clock::time_point now) {
   auto front = b.queue.front();
-  if (!front) return std::nullopt;
   if (front->joinable()) return next_joined(d, b, now);
-  size = size_for(*front, b.queue.next_chunk_rows());
-  auto core = cores_.pick(wish_of(d, b, size, true));
+  auto size = size_for(*front, b.queue.next_chunk_rows(), b.cover);
+  auto core = pick(wish_of(d, b, size, true));
   if (!core) return std::nullopt;
   return bind(d, b, b.queue.take_chunk(*core), size, *core, now);
 }
@@ -175,7 +205,7 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
       return std::nullopt;
     }
   }
-  auto core = cores_.pick(wish_of(d, b, size, full));
+  auto core = pick(wish_of(d, b, size, full));
   if (!core) return std::nullopt;
   auto forwards = size == b.cover.largest() ? forwards_for(d, b, *core) : 1;
   return bind(d, b, forwards > 1 ? b.queue.take_front(forwards * size) : b.queue.take_joined(size), size, *core, now);

@@ -79,11 +79,14 @@ std::size_t request_queue::first_level() const {
 
 const queue_entry& request_queue::first_entry() const { return levels_[first_level()].ring.front().entries.front(); }
 
-priority request_queue::most_urgent() const {
-  auto level = std::min(first_level(), levels_.size() - 1);
-  for (const auto* begun : {&again_, &bound_})
-    for (const auto& b : *begun) level = std::min(level, level_of(b));
-  return static_cast<priority>(level);
+bool request_queue::any_begun(priority p) const {
+  const auto is_of_it = [&](const batch& b) { return level_of(b) == static_cast<std::size_t>(p); };
+  return std::ranges::any_of(again_, is_of_it) || std::ranges::any_of(bound_, is_of_it);
+}
+
+std::optional<priority> request_queue::front_class() const {
+  if (rows() == 0) return std::nullopt;
+  return static_cast<priority>(first_level());
 }
 
 request_ptr request_queue::front() const { return rows() == 0 ? nullptr : first_entry().owner; }
@@ -176,18 +179,17 @@ void request_queue::age(clock::time_point now) {
 // -- what goes --------------------------------------------------------------------------------------------------------
 
 std::optional<std::pair<batch, std::size_t>> request_queue::take_again(
-    const std::function<std::optional<std::size_t>(const batch&)>& accept) {
-  for (std::size_t level = 0; level <= std::min(first_level(), levels_.size() - 1); ++level)
-    for (auto* begun : {&again_, &bound_})
-      for (auto i = begun->begin(); i != begun->end(); ++i) {
-        if (level_of(*i) != level) continue;
-        auto core = accept(*i);
-        if (!core) continue;
-        auto b = std::move(*i);
-        begun->erase(i);
-        if (begun == &bound_) bind_rest(b.pieces.front(), b.enqueued, *core);
-        return std::pair{std::move(b), *core};
-      }
+    priority p, const std::function<std::optional<std::size_t>(const batch&)>& accept) {
+  for (auto* begun : {&again_, &bound_})
+    for (auto i = begun->begin(); i != begun->end(); ++i) {
+      if (level_of(*i) != static_cast<std::size_t>(p)) continue;
+      auto core = accept(*i);
+      if (!core) continue;
+      auto b = std::move(*i);
+      begun->erase(i);
+      if (begun == &bound_) bind_rest(b.pieces.front(), b.enqueued, *core);
+      return std::pair{std::move(b), *core};
+    }
   return std::nullopt;
 }
 

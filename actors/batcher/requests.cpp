@@ -169,7 +169,8 @@ void formation::finished(std::size_t core, const execution_report& report, clock
   --b.in_flight;
   if (report.ran) {
     b.turn += report.compute_seconds() - expected;
-    b.cover.measured(work->batch, report.seconds_a_forward());
+    // One that failed may have ended early.
+    if (report.error.code == errc::ok) b.cover.measured(work->batch, report.seconds_a_forward());
   }
   bool shared = std::any_of(work->parts.begin(), work->parts.end(),
                             [&work = work](const part& p) { return p.owner != work->parts.front().owner; });

@@ -209,6 +209,35 @@ TEST_CASE("a more urgent request of one deployment goes before those of another"
   expect_answered(urgent, 3);
 }
 
+TEST_CASE("nothing less urgent is put in front of a row that waits for a core at work, of another model or other sizes") {
+  formation_fixture f;  // with a credit for one execution that waits at the core
+  auto d = deployment_of_buckets({{4}, {4}}, 1, {0});
+  f.queue.add(d, {});
+  auto other = f.add(2, 4, {0});
+  f.queue.core_up(0);
+  auto send = [&](std::size_t bucket, priority p) {
+    auto r = make_request(d, 1, f.gate, 0, of(p), bucket);
+    r.value->plan(true, {});
+    f.queue.enqueue(std::exchange(r.value, nullptr), f.now);
+    return r;
+  };
+  auto first = send(0, priority::high);
+  EXPECT(f.pump() == 1);
+  auto second = send(0, priority::high);  // waits for more rows, until the first has run
+  EXPECT(f.pump() == 0);
+  f.enqueue(other, 40, of(priority::low));
+  send(1, priority::normal);
+  EXPECT(f.pump() == 0);
+  f.finish(0);
+  // What is most urgent goes first, and the credit that is left to the next of them.
+  EXPECT(f.pump() == 2);
+  EXPECT(f.held[0][0]->parts.front().owner->id() == second.id);
+  EXPECT(f.held[0][1]->parts.front().owner->bucket() == 1);
+  f.run_all();
+  expect_answered(first, 1);
+  expect_answered(second, 1);
+}
+
 TEST_CASE("the rest of a chunk goes behind more urgent requests, of its own deployment and of others") {
   formation_fixture f{{1, 0, 1}};
   auto a = f.add(1, 4, {0}), b = f.add(2, 4, {0});

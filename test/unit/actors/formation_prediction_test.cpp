@@ -71,6 +71,18 @@ TEST_CASE("where a core is idle nothing is waited for, however busy the others a
   f.run_all();
 }
 
+TEST_CASE("executions that fail say nothing of how long the others take") {
+  measured_fixture f{1, 1, 30e-3};
+  auto is_in_time = [&] { return is_accepted(f.enqueue(f.model, 1, within(f.now + 3ms))); };
+  EXPECT(!is_in_time());
+  for (int i = 0; i < 30; ++i) {
+    f.enqueue(f.model, 1);
+    f.pump();
+    f.fail(0);  // at once
+  }
+  EXPECT(!is_in_time());
+}
+
 TEST_CASE("a deadline is judged by the core that is free first") {
   measured_fixture f{1, 2, 100e-3};
   f.enqueue(f.model, 1);

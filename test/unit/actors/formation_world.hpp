@@ -5,6 +5,7 @@
 #include <support/choices.hpp>
 
 #include <set>
+#include <tuple>
 
 namespace ganglion::test {
 
@@ -12,19 +13,20 @@ namespace ganglion::test {
 class formation_world {
  public:
   explicit formation_world(choices c)
-      : choices_(c), limited_(below(3) == 0), f_({2, 3e-3, most_on_a_core, 0.5e-3, 3e-3}, queue_time()) {
+      : choices_(c), limited_(below(3) == 0), f_({2, 3e-3, most_on_a_core, 0.5e-3, most_together}, queue_time()) {
     for (std::uint64_t id = 1; id <= 2; ++id) {
       std::vector<std::size_t> cores;
       for (std::size_t core = 0; core < core_count; ++core)
         if (cores.empty() || below(3) > 0) cores.push_back(core);
       caps_[id] = below(2) == 0 ? std::nullopt : std::optional<std::size_t>{1 + below(4)};
       coalescing_options options{std::chrono::milliseconds(below(2) * below(10)),
-                                 std::chrono::milliseconds(below(2) * 3), false};
+                                 std::chrono::milliseconds(below(2) * 3), below(8) == 0};
       for (auto buckets = 1 + below(2); sizes_[id].size() < buckets;) {
         std::set<std::int64_t> sizes;
         for (std::size_t i = 0; i < id; ++i) sizes.insert(1 + static_cast<std::int64_t>(below(8)));
         sizes_[id].emplace_back(sizes.begin(), sizes.end());
       }
+      if (below(3) == 0) is_quick_.insert(id);
       targets_[id] = deployment_of_buckets(sizes_[id], id, cores, options);
       for (auto core : cores)
         if (below(3) == 0) loading_[id].insert(core);
@@ -109,6 +111,7 @@ class formation_world {
 
   static constexpr std::size_t core_count = 3;
   static constexpr std::size_t most_on_a_core = 4;
+  static constexpr double most_together = 3e-3;
 
   std::size_t below(std::size_t n) { return choices_.below(n); }
 
@@ -188,7 +191,10 @@ class formation_world {
         REQUIRE(work.parts.size() == 1);
         REQUIRE(work.padding_rows() == 0);
         REQUIRE(owner.joinable());
+        // What a forward is taken to last is no less than the least that one has taken.
+        REQUIRE(static_cast<double>(work.forwards) * least_seconds_.at(programs_of(work)) <= most_together * 1.0001);
       }
+      if (target.coalescing.deterministic) check_places(work, sizes);
       joined += work.parts.size() > 1;
       for (const auto& p : work.parts) {
         auto& r = requests_.at(p.owner->id());
@@ -206,6 +212,7 @@ class formation_world {
         auto [bound, first_time] = chunk_core_.try_emplace({p.owner->id(), p.where->chunk()}, next->core);
         REQUIRE(bound->second == next->core);
       }
+      check_class_on(next->core, work);
       f_.held[next->core].push_back(next->work);
       REQUIRE(f_.held[next->core].size() <= most_on_a_core);
       if (caps_[work.deployment_id]) REQUIRE(in_flight(work.deployment_id) <= *caps_[work.deployment_id]);
@@ -237,8 +244,38 @@ class formation_world {
     auto rises = ageing.count() > 0 ? (f_.now - since) / ageing : 0;
     return std::max<std::int64_t>(0, static_cast<std::int64_t>(p) - rises);
   }
+  /// Rows that are to have the same bits whatever else is there: in the largest program, at a place of their own.
+  void check_places(const execution& work, const std::vector<std::int64_t>& sizes) const {
+    const auto& owner = *work.parts.front().owner;
+    if (owner.dynamic_batching()) REQUIRE(work.batch == sizes.back());
+    for (const auto& p : work.parts) {
+      REQUIRE(p.owner->id() == owner.id());
+      REQUIRE(p.where->first_row() % owner.chunks().chunk_rows() % work.batch == p.offset);
+    }
+  }
   /// Nothing that waits for the same programs is more urgent.
   void check_class(const execution& work) const {
+    const auto& owner = requests_.at(work.parts.front().owner->id());
+    const auto its_class = class_of(work);
+    for (const auto& [id, r] : requests_)
+      if (r.deployment == owner.deployment && r.bucket == owner.bucket && r.waits()) REQUIRE(class_of(r) >= its_class);
+  }
+  /// Nor is what waits for other programs on a core that is at work.
+  void check_class_on(std::size_t core, const execution& work) const {
+    if (auto held = f_.held.find(core); held == f_.held.end() || held->second.empty()) return;
+    const auto its_class = class_of(work);
+    for (const auto& [number, r] : requests_) {
+      const auto& target = *targets_.at(r.deployment);
+      const auto loading = loading_.find(r.deployment);
+      const bool may_go = std::ranges::count(target.cores, core) > 0 &&
+                          (loading == loading_.end() || !loading->second.contains(core)) &&
+                          (!caps_.at(r.deployment) || in_flight(r.deployment) < *caps_.at(r.deployment)) &&
+                          f_.now >= r.enqueued + target.coalescing.max_queue_delay;
+      if (may_go && r.waits()) REQUIRE(class_of(r) >= its_class);
+    }
+  }
+  std::int64_t class_of(const record& r) const { return class_of(r.deployment, r.options.priority, r.enqueued); }
+  std::int64_t class_of(const execution& work) const {
     const auto& first = work.parts.front();
     const auto& owner = requests_.at(first.owner->id());
     bool begun = first.attempt > 0 || (!first.owner->joinable() &&
@@ -249,9 +286,7 @@ class formation_world {
       since = work.enqueued;
       for (const auto& part : work.parts) p = std::min(p, part.owner->options().priority);
     }
-    for (const auto& [id, r] : requests_)
-      if (r.deployment == owner.deployment && r.bucket == owner.bucket && r.waits())
-        REQUIRE(class_of(r.deployment, r.options.priority, r.enqueued) >= class_of(owner.deployment, p, since));
+    return class_of(owner.deployment, p, since);
   }
 
   std::size_t in_flight(std::uint64_t id) const {
@@ -270,8 +305,17 @@ class formation_world {
   }
 
   void finish_one() {
-    if (auto core = busy_core())
-      f_.finish(*core, below(f_.held[*core].size()), std::chrono::microseconds(100 + below(3'000)));
+    auto core = busy_core();
+    if (!core) return;
+    auto place = below(f_.held[*core].size());
+    const auto& work = *f_.held[*core][place];
+    const std::chrono::microseconds computed{100 + below(is_quick_.contains(work.deployment_id) ? 300 : 3'000)};
+    auto& least = least_seconds_.try_emplace(programs_of(work), 1).first->second;
+    least = std::min(least, std::chrono::duration<double>(computed).count() / static_cast<double>(work.forwards));
+    f_.finish(*core, place, computed);
+  }
+  static std::tuple<std::uint64_t, std::size_t, std::int64_t> programs_of(const execution& work) {
+    return {work.deployment_id, work.parts.front().owner->bucket(), work.batch};
   }
   void fail_one() {
     auto core = busy_core();
@@ -405,10 +449,11 @@ class formation_world {
   std::map<std::uint64_t, std::shared_ptr<const deployment>> targets_;
   std::map<std::uint64_t, std::vector<std::vector<std::int64_t>>> sizes_;  // of each bucket
   std::map<std::uint64_t, std::set<std::size_t>> loading_;
-  std::set<std::uint64_t> failed_;
+  std::set<std::uint64_t> failed_, is_quick_;
   std::map<std::uint64_t, std::optional<std::size_t>> caps_;
   std::map<std::uint64_t, record> requests_;
   std::map<std::pair<std::uint64_t, std::size_t>, std::size_t> chunk_core_;
+  std::map<std::tuple<std::uint64_t, std::size_t, std::int64_t>, double> least_seconds_;  // of a forward that has run
   std::set<std::size_t> up_, lost_;
   std::deque<std::pair<std::size_t, execution_ptr>> zombies_;
   std::int64_t next_row_ = 0;

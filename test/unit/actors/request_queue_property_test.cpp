@@ -115,7 +115,8 @@ TEST_CASE("tenants that have work all the time get the same rows, within a turn 
       } else {
         const auto p = queue.take_chunk(0).pieces.front();
         count(*p.owner, p.owner->chunks().at(p.chunk).rows);
-        while (queue.take_again([](const batch&) { return std::optional<std::size_t>{0}; })) continue;  // its rest
+        for (auto p : {priority::high, priority::normal, priority::low})  // its rest
+          while (queue.take_again(p, [](const batch&) { return std::optional<std::size_t>{0}; })) continue;
       }
       auto [least, most] = std::ranges::minmax_element(served, {}, [](const auto& s) { return s.second; });
       if (served.size() == 4) REQUIRE(most->second - least->second <= 2 * quantum + (with_chunks ? largest_chunk : 0));

@@ -38,6 +38,22 @@ struct queue_fixture {
     return push(rows, std::move(options));
   }
   request_ptr push(std::int64_t rows, priority p) { return push(rows, "", p); }
+  /// The most urgent class of which something waits.
+  priority most_urgent() const {
+    auto result = queue.front_class().value_or(priority::low);
+    for (auto p : {priority::low, priority::normal, priority::high})
+      if (queue.any_begun(p)) result = std::min(result, p);
+    return result;
+  }
+  /// The most urgent of what was begun, and none that is less urgent than the front.
+  std::optional<std::pair<batch, std::size_t>> take_again(
+      const std::function<std::optional<std::size_t>(const batch&)>& accept) {
+    for (auto p : {priority::high, priority::normal, priority::low}) {
+      if (queue.front_class() < p && queue.front_class()) break;
+      if (auto found = queue.take_again(p, accept)) return found;
+    }
+    return std::nullopt;
+  }
 };
 
 request_options of(priority p) {
@@ -83,14 +99,14 @@ TEST_CASE("rows are joined in order of arrival, and a request that does not fit 
 TEST_CASE("urgent classes go first, and the others fill what is left") {
   queue_fixture f;
   auto low = f.push(3, priority::low), normal = f.push(2, priority::normal), high = f.push(1, priority::high);
-  EXPECT(f.queue.most_urgent() == priority::high);
+  EXPECT(f.most_urgent() == priority::high);
   EXPECT(f.queue.rows_up_to(priority::high) == 1);
   EXPECT(f.queue.rows_up_to(priority::normal) == 3);
   EXPECT(f.queue.count_joinable(10).of_its_class == 1);
   EXPECT(f.queue.count_joinable(10).of_all == 6);
   EXPECT(f.queue.count_joinable(4).of_all == 4);
   expect_pieces(f.queue.take_joined(4), {{high, 0, 1}, {normal, 0, 2}, {low, 0, 1}});
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
   expect_pieces(f.queue.take_joined(4), {{low, 1, 2}});
 }
 
@@ -99,16 +115,16 @@ TEST_CASE("what waits for long rises by a class, and one more after as long agai
   auto low = f.push(1, priority::low);
   f.now += 9ms;
   f.queue.age(f.now);
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
   f.now += 1ms;
   f.queue.age(f.now);
-  EXPECT(f.queue.most_urgent() == priority::normal);
+  EXPECT(f.most_urgent() == priority::normal);
   auto normal = f.push(1, priority::normal);
   EXPECT(f.queue.front() == low);
   f.now += 10ms;
   auto high = f.push(1, priority::high);
   f.queue.age(f.now);
-  EXPECT(f.queue.most_urgent() == priority::high);
+  EXPECT(f.most_urgent() == priority::high);
   EXPECT(f.queue.rows_up_to(priority::high) == 3);
   // Of one tenant by arrival, also among those that rose.
   expect_pieces(f.queue.take_joined(4), {{low, 0, 1}, {normal, 0, 1}, {high, 0, 1}});
@@ -134,7 +150,7 @@ TEST_CASE("without ageing nothing rises") {
   queue_fixture f{{4, 0ms}};
   f.push(1, priority::low);
   f.queue.age(f.now + 24h);
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
 }
 
 TEST_CASE("tenants take turns in rows, whatever they send and in whatever pieces") {
@@ -167,7 +183,7 @@ TEST_CASE("tenants take turns in rows also where their chunks join nobody, howev
     const auto& owner = *taken.pieces.front().owner;
     rows[owner.options().tenant] += owner.rows();
     EXPECT(std::abs(rows["small"] - rows["large"]) <= 50 + 4);
-    while (f.queue.take_again([](const batch&) { return std::optional<std::size_t>{0}; })) continue;  // the rest of it
+    while (f.take_again([](const batch&) { return std::optional<std::size_t>{0}; })) continue;  // the rest of it
   }
 }
 
@@ -226,15 +242,15 @@ TEST_CASE("a request with chunks of its own joins nobody, and the rest of a larg
   EXPECT(f.queue.count_joinable(4).of_all == 4);  // b's, were it the front
   expect_pieces(f.queue.take_chunk(1), {{a, 0, 4}});
   EXPECT(f.queue.front() == b);
-  EXPECT_FALSE(f.queue.take_again(core_zero));
-  auto taken = f.queue.take_again([](const batch&) { return std::optional<std::size_t>{1}; });
+  EXPECT_FALSE(f.take_again(core_zero));
+  auto taken = f.take_again([](const batch&) { return std::optional<std::size_t>{1}; });
   REQUIRE(taken);
   EXPECT(taken->first.bound == 1u);
   expect_pieces(taken->first, {{a, 4, 4}});
   f.queue.unbind(0);
-  EXPECT_FALSE(f.queue.take_again(core_zero));
+  EXPECT_FALSE(f.take_again(core_zero));
   f.queue.unbind(1);
-  taken = f.queue.take_again(core_zero);
+  taken = f.take_again(core_zero);
   REQUIRE(taken);
   expect_pieces(taken->first, {{a, 8, 2}});
   expect_pieces(f.queue.take_joined(4), {{b, 0, 4}});
@@ -245,28 +261,28 @@ TEST_CASE("the rest of a chunk goes before its own class and behind the more urg
   queue_fixture f;
   auto chunk = f.push(16, of(priority::low), 16);
   f.queue.take_chunk(0);
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
   EXPECT(f.queue.rows_begun(priority::normal) == 0);
   EXPECT(f.queue.rows_begun(priority::low) == 12);
   EXPECT(f.queue.rows_before(priority::normal, "") == 0);
   auto low = f.push(1, priority::low), normal = f.push(4, priority::normal);
-  EXPECT(f.queue.most_urgent() == priority::normal);
-  EXPECT_FALSE(f.queue.take_again(core_zero));
+  EXPECT(f.most_urgent() == priority::normal);
+  EXPECT_FALSE(f.take_again(core_zero));
   expect_pieces(f.queue.take_joined(4), {{normal, 0, 4}});
-  auto taken = f.queue.take_again(core_zero);
+  auto taken = f.take_again(core_zero);
   REQUIRE(taken);
   expect_pieces(taken->first, {{chunk, 4, 4}});
   f.now += 10ms;  // what is left is of the class `normal` from now on
   f.queue.age(f.now - 1ns);
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
   f.queue.age(f.now);
-  EXPECT(f.queue.most_urgent() == priority::normal);
+  EXPECT(f.most_urgent() == priority::normal);
   f.push(4, priority::normal);
-  taken = f.queue.take_again(core_zero);
+  taken = f.take_again(core_zero);
   REQUIRE(taken);
   expect_pieces(taken->first, {{chunk, 8, 4}});
   f.push(4, priority::high);
-  EXPECT_FALSE(f.queue.take_again(core_zero));
+  EXPECT_FALSE(f.take_again(core_zero));
 }
 
 TEST_CASE("what runs again is as urgent as the most urgent of it") {
@@ -276,13 +292,13 @@ TEST_CASE("what runs again is as urgent as the most urgent of it") {
   auto &a = low->add_slot(0, 2, 0), &b = normal->add_slot(0, 2, 0);
   f.queue.push_again({{{low, 0, 2, 0, &a}}, {}, {}, {}});
   f.queue.push_again({{{low, 0, 2, 0, &a}, {normal, 0, 2, 0, &b}}, {}, {}, {}});
-  EXPECT(f.queue.most_urgent() == priority::normal);
-  auto taken = f.queue.take_again(core_zero);
+  EXPECT(f.most_urgent() == priority::normal);
+  auto taken = f.take_again(core_zero);
   REQUIRE(taken);
   EXPECT(taken->first.pieces.size() == 2);
-  EXPECT(f.queue.most_urgent() == priority::low);
+  EXPECT(f.most_urgent() == priority::low);
   f.push(1, priority::high);
-  EXPECT_FALSE(f.queue.take_again(core_zero));
+  EXPECT_FALSE(f.take_again(core_zero));
 }
 
 TEST_CASE("what runs again goes together, and first") {
@@ -290,8 +306,8 @@ TEST_CASE("what runs again goes together, and first") {
   auto a = f.push(4), b = f.push(1);
   auto &first = a->add_slot(0, 2, 0), &second = a->add_slot(2, 2, 1);
   f.queue.push_again({{{a, 0, 2, 0, &first, true}, {a, 2, 2, 1, &second, true}}, {}, {}, 1});
-  EXPECT(f.queue.most_urgent() == priority::normal);
-  auto taken = f.queue.take_again(core_zero);
+  EXPECT(f.most_urgent() == priority::normal);
+  auto taken = f.take_again(core_zero);
   REQUIRE(taken);
   EXPECT(taken->first.avoid == 1u);
   EXPECT(taken->first.rows() == 4);
@@ -306,7 +322,7 @@ TEST_CASE("what is withdrawn waits nowhere any more") {
   f.queue.push_again({{{a, 0, 4, 0, &where, true}}, {}, {}, 1});
   f.queue.withdraw(a);
   EXPECT(f.queue.rows() == 6);
-  EXPECT_FALSE(f.queue.take_again([](const batch&) { return std::optional<std::size_t>{0}; }));
+  EXPECT_FALSE(f.take_again([](const batch&) { return std::optional<std::size_t>{0}; }));
   f.queue.withdraw(c);
   f.queue.withdraw(c);
   f.queue.age(f.now + 24h);

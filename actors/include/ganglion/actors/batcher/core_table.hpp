@@ -7,10 +7,16 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
 namespace ganglion {
+
+/// The cores that rows wait for: whole groups, and single ones.
+struct awaited_cores {
+  std::set<std::size_t> groups, cores;
+};
 
 /// What is to go to a core, and where it may go.
 struct core_wish {
@@ -22,6 +28,8 @@ struct core_wish {
   /// comes meanwhile joins it.
   bool full = true;
   std::optional<std::size_t> bound, avoid;
+  /// Those that more urgent rows wait for, or null: of them only one that holds nothing may be taken.
+  const awaited_cores* awaited = nullptr;
 };
 
 /// The cores as the formation sees them: which are there, and what each was given and has not reported. What is done

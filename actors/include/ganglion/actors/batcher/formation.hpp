@@ -26,10 +26,10 @@ struct assignment {
 /// for a core that has nothing of its bucket; none holds more than the compiled batch, but where forwards take so
 /// little that several full batches of one request go together; the rows of a request are put into slots exactly once,
 /// in order; a chunk of several executions stays on one core; a deployment has at most its cap
-/// of executions in flight; more urgent classes go first, and deployments that share cores take turns by measured
-/// seconds, and so do the buckets of one deployment; among the cores that accept, the one with the least work is
-/// taken; while a request that found the engine idle is alone, no core gets more than an even share of its executions
-/// (S12).
+/// of executions in flight; more urgent classes go first, and while one waits for a core that is at work, nothing less
+/// urgent is put in front of it there; deployments that share cores take turns by measured seconds, and so do the
+/// buckets of one deployment; among the cores that accept, the one with the least work is taken; while a request that
+/// found the engine idle is alone, no core gets more than an even share of its executions (S12).
 class formation {
  public:
   struct limits {
@@ -133,7 +133,11 @@ class formation {
 
   // formation.cpp: what there is, and what runs next
   static core_wish wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full);
-  std::optional<assignment> next_of(deployment_state& d, bucket_state& b, clock::time_point now);
+  /// The core that takes it; where none does, the cores that could are awaited.
+  std::optional<std::size_t> pick(core_wish wish);
+  /// What runs again or is the rest of a chunk, and what runs for its first time.
+  std::optional<assignment> next_begun(deployment_state& d, bucket_state& b, priority p, clock::time_point now);
+  std::optional<assignment> next_fresh(deployment_state& d, bucket_state& b, clock::time_point now);
   std::optional<assignment> next_joined(deployment_state& d, bucket_state& b, clock::time_point now);
   std::int64_t forwards_for(const deployment_state& d, const bucket_state& b, std::size_t core);
   assignment bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,
@@ -180,6 +184,8 @@ class formation {
   std::vector<request_ptr> unreported_;
   deadlines deadlines_;
   std::optional<lone_request> lone_;
+  // While `next` looks: the cores that rows wait for, all and those of a more urgent class than is asked at the moment.
+  awaited_cores lacking_, awaited_;
   bool admission_closed_ = false;
   std::uint64_t last_execution_ = 0;
 };

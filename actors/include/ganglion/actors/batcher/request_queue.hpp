@@ -79,16 +79,17 @@ class request_queue {
     std::int64_t rows = 0;
   };
   rows_apart apart_from(const request& r) const;
-  /// The most urgent class of which something waits.
-  priority most_urgent() const;
+  /// Whether something of that class runs again or is bound.
+  bool any_begun(priority p) const;
+  /// The class of the front; nothing where there is none.
+  std::optional<priority> front_class() const;
 
   /// Lets those rise that have waited for long.
   void age(clock::time_point now);
 
-  /// The first of what runs again or is bound, for which `accept` names a core; none that is less urgent than the
-  /// front.
+  /// The first of that class that runs again or is bound, for which `accept` names a core.
   std::optional<std::pair<batch, std::size_t>> take_again(
-      const std::function<std::optional<std::size_t>(const batch&)>& accept);
+      priority p, const std::function<std::optional<std::size_t>(const batch&)>& accept);
 
   /// The request that is next in order, of which rows wait; null where there is none.
   request_ptr front() const;
