@@ -23,6 +23,7 @@ struct completions::worker {
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> guard{context.get_executor()};
   std::thread thread;
   std::promise<void> ended;
+  std::atomic<std::int64_t> waiting{0};
 };
 
 completions::~completions() {
@@ -78,6 +79,11 @@ boost::asio::io_context::executor_type completions::executor() {
     worker_ = std::move(fresh);  // the next call tries again where there is none
   });
   return worker_->context.get_executor();
+}
+
+std::atomic<std::int64_t>& completions::waiting() {
+  executor();
+  return worker_->waiting;
 }
 
 }  // namespace ganglion

@@ -3,7 +3,9 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -27,6 +29,9 @@ class completions {
 
   /// Errors: `core_unavailable`, thrown, where the thread cannot be made.
   boost::asio::io_context::executor_type executor();
+  /// How many handlers of requests are posted and not yet called; whoever posts one counts it. It lives as long as what
+  /// is posted.
+  std::atomic<std::int64_t>& waiting();
 
  private:
   struct worker;

@@ -292,19 +292,40 @@ void call_on_a_thread(std::function<void()> f) {
 }  // namespace
 
 std::function<void(std::function<void()>)> data_parallel::poster() const {
-  impl_->host->done.executor();  // its thread is made here: what is posted later comes from threads that must not throw
+  // The thread is made here: what is posted later comes from threads that must not throw.
+  detail::completion_thread::require_room(*this);
   return [host = std::weak_ptr<engine::state>(impl_->host)](std::function<void()> f) {
-    if (auto strong = host.lock()) return boost::asio::post(strong->done.executor(), std::move(f));
+    if (auto strong = host.lock()) {
+      auto* const waiting = &strong->done.waiting();
+      ++*waiting;
+      return boost::asio::post(strong->done.executor(), [waiting, f = std::move(f)] {
+        --*waiting;
+        f();
+      });
+    }
     // A lane that was still writing an answer when its engine had ended: who waits for it goes on nevertheless.
     call_on_a_thread(std::move(f));
   };
 }
 
-boost::asio::io_context::executor_type detail::completion_thread::of(const data_parallel& parallel) {
-  return parallel.impl_->host->done.executor();
+detail::completion_thread detail::completion_thread::of(const data_parallel& parallel) {
+  auto& done = parallel.impl_->host->done;
+  return {done.executor(), &done.waiting()};
 }
 
-boost::asio::any_io_executor completion_executor(const data_parallel& of) { return detail::completion_thread::of(of); }
+void detail::completion_thread::require_room(const data_parallel& parallel) {
+  const auto waiting = of(parallel).waiting->load();
+  const auto most = parallel.impl_->host->gate->limits().max_queued_rows;
+  if (waiting >= most)
+    throw error(errc::queue_full,
+                fmt::format("{} handlers wait for the engine's completion thread, as many as max_queued_rows = {} "
+                            "allows: give them an executor of their own, or make them shorter",
+                            waiting, most));
+}
+
+boost::asio::any_io_executor completion_executor(const data_parallel& of) {
+  return detail::completion_thread::of(of).executor;
+}
 
 void data_parallel::disable_dynamic_batching() {
   std::lock_guard lock(impl_->mutex);

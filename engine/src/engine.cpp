@@ -136,6 +136,13 @@ std::chrono::nanoseconds idle_spin_of(const engine_options& options, std::size_t
   return cores * options.threads_per_core <= cpus.count ? options.idle_spin : std::chrono::nanoseconds(0);
 }
 
+std::chrono::milliseconds shutdown_bound_of(const engine_options& options) {
+  if (options.shutdown_bound.count() < 0)
+    throw error(errc::invalid_argument, fmt::format("shutdown_bound is {} ms, but must be at least 0",
+                                                    options.shutdown_bound.count()));
+  return countable(options.shutdown_bound);
+}
+
 /// What handlers have at least: an answer that has come is to reach whoever asked.
 constexpr std::chrono::milliseconds least_for_handlers{1'000};
 
@@ -148,7 +155,7 @@ engine::state::state(engine_options given)
                                                                                             : options.lock_directory)
                    .value()),
       done([log = options.log](std::string_view sentence) { log(log_level::warning, sentence); },
-           std::max(countable(options.shutdown_bound), least_for_handlers)) {
+           std::max(shutdown_bound_of(options), least_for_handlers)) {
   admission_limits limits{options.max_queued_rows, options.max_queued_bytes};
   validate(limits).value();
   std::vector<std::size_t> globals;

@@ -3,6 +3,8 @@
 
 #include <ganglion/engine/async_infer.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -48,6 +50,81 @@ TEST_CASE("a coroutine that is destroyed while it waits is never resumed, and it
   boost::asio::post(completion_executor(e.parallel), [&] { looked.set_value(); });
   EXPECT(ready(looked.get_future()));
   EXPECT_FALSE(went_on);
+}
+
+TEST_CASE("a coroutine that is destroyed while its rows wait takes them back, and so does its own token") {
+  gated_engine e;
+  const std::vector<c10::IValue> inputs{counted({40, 3})};
+  const auto executions = [&] { return e.host.status().cores.front().executions; };
+  std::stop_source stop;
+  request_options with_token;
+  with_token.stop = stop.get_token();
+  {
+    forward_gate gate;
+    auto held = e.parallel.submit(inputs);  // keeps the core busy
+    REQUIRE(gate.wait_for(1));
+    std::promise<errc> ended;
+    auto work = [&](const request_options& options) -> owned_coroutine {
+      auto code = errc::ok;
+      try {
+        co_await e.parallel.infer(inputs, options);
+      } catch (const error& failed) {
+        code = failed.failure().code;
+      }
+      ended.set_value(code);
+    };
+    const request_options none;
+    auto destroyed = work(none);
+    destroyed.handle.destroy();
+    auto stopped = work(with_token);
+    stop.request_stop();
+    auto code = ended.get_future();
+    REQUIRE(ready(code));
+    EXPECT(code.get() == errc::cancelled);
+    std::promise<void> suspended;  // at its end, on the completion thread
+    boost::asio::post(completion_executor(e.parallel), [&] { suspended.set_value(); });
+    REQUIRE(ready(suspended.get_future()));
+    stopped.handle.destroy();
+    gate.open();
+    held.get();
+  }
+  REQUIRE(at_rest(e.host));
+  const auto of_the_first = executions();
+  answer(e.parallel, inputs);
+  REQUIRE(at_rest(e.host));
+  EXPECT(executions() == 2 * of_the_first);
+}
+
+TEST_CASE("whoever is ahead of the completion thread by more handlers than rows may wait is refused there") {
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.max_queued_rows = 8;
+  engine host{options};
+  data_parallel parallel{host, plus_one()};
+  std::promise<void> go_on;
+  boost::asio::post(completion_executor(parallel), [&] { go_on.get_future().wait(); });
+  std::atomic<int> called{0};
+  int begun = 0;
+  const auto failed = failure_of([&] {
+    for (; begun < 1'000; ++begun) {
+      parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, const response&) { ++called; });
+      REQUIRE(at_rest(host));  // it is answered, and its handler waits
+    }
+  });
+  EXPECT(failed.code == errc::queue_full);
+  EXPECT(contains(failed.text, "8 handlers wait for the engine's completion thread"));
+  EXPECT(begun == 8);
+  EXPECT(failure_of([&] { parallel.poster(); }).code == errc::queue_full);
+  // Who has an executor of its own is none of these.
+  boost::asio::io_context own;
+  std::promise<void> on_own;
+  parallel.async_infer({counted({1, 3})}, {}, boost::asio::bind_executor(own, [&](auto, const auto&) { on_own.set_value(); }));
+  own.run();
+  EXPECT(ready(on_own.get_future()));
+  go_on.set_value();
+  while (called < begun) std::this_thread::yield();
+  parallel.async_infer({counted({1, 3})}, {}, [&](std::exception_ptr, const response&) { ++called; });
+  while (called <= begun) std::this_thread::yield();
 }
 
 TEST_CASE("the end of an engine does not wait for work of others on its completion thread for longer than it may") {

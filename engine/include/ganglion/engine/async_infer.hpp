@@ -13,10 +13,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <type_traits>
 
 namespace ganglion {
 
@@ -26,10 +29,16 @@ boost::asio::any_io_executor completion_executor(const data_parallel& of);
 
 namespace detail {
 
-/// The same by its own type: handlers without an executor need no erased one.
+/// The same by its own type, since handlers without an executor need no erased one, with what waits for it.
 struct completion_thread {
   using executor_type = boost::asio::io_context::executor_type;
-  static executor_type of(const data_parallel& parallel);
+
+  executor_type executor;
+  std::atomic<std::int64_t>* waiting;  ///< handlers that are posted and not yet called
+
+  static completion_thread of(const data_parallel& parallel);
+  /// Errors: `queue_full`, thrown, where as many handlers wait as rows may (`engine_options::max_queued_rows`).
+  static void require_room(const data_parallel& parallel);
 };
 
 /// An operation on its way to a handler of Asio's, and what it comes to: a response, or a failure alone.
@@ -48,6 +57,8 @@ struct asio_operation {
   Handler handler;
   work_type work;
   slot_type slot;
+  /// Counts the handler while it waits for the completion thread; null where it goes elsewhere.
+  std::atomic<std::int64_t>* waiting = nullptr;
   /// The stop token that the caller gave, where both ways to cancel are used.
   std::optional<std::stop_callback<std::function<void()>>> other;
   Result result;
@@ -79,6 +90,7 @@ struct completion {
   [[gnu::noipa]]
 #endif
   void operator()() {
+    if (op->waiting != nullptr) --*op->waiting;
     if (op->slot.is_connected()) op->slot.clear();
     op->other.reset();
     auto handler = std::move(op->handler);
@@ -93,15 +105,24 @@ template <class Handler, class Result>
 void complete(std::shared_ptr<asio_operation<Handler, Result>> op) {
   auto executor = op->work;
   auto allocator = boost::asio::get_associated_allocator(op->handler);
+  if (op->waiting != nullptr) ++*op->waiting;
   boost::asio::post(executor, boost::asio::bind_allocator(allocator, completion<Handler, Result>{std::move(op)}));
 }
 
 /// Calls `begin` with the stop token to heed, and with what to call with the result.
 template <class Result, class Handler, class Begin>
 void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begin begin) {
-  auto executor = boost::asio::get_associated_executor(handler, completion_thread::of(on));
+  const auto own = completion_thread::of(on);
+  auto executor = boost::asio::get_associated_executor(handler, own.executor);
+  std::atomic<std::int64_t>* waiting = nullptr;
+  if constexpr (std::is_same_v<decltype(executor), completion_thread::executor_type>)
+    if (executor == own.executor) {
+      completion_thread::require_room(on);
+      waiting = own.waiting;
+    }
   auto allocator = boost::asio::get_associated_allocator(handler);
   auto op = std::allocate_shared<asio_operation<Handler, Result>>(allocator, std::move(handler), executor);
+  op->waiting = waiting;
   if (op->slot.is_connected()) {
     std::stop_source source;
     op->slot.assign([source](boost::asio::cancellation_type type) mutable {
@@ -122,6 +143,8 @@ void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begi
 /// associated executor, with its associated allocator, or else called on the engine's completion thread; until then its
 /// executor has outstanding work. Its cancellation slot takes the request back, as the stop token of the options does.
 /// What it throws goes to whoever runs its executor (on the completion thread: to the log), never to a core.
+/// Throws `queue_full` where the handler is for the completion thread, and as many as `max_queued_rows` wait for that
+/// already: they take longer than the requests. Give them an executor, or make them shorter.
 /// The object must live until the operation was started; the answer may come after it is gone.
 /// In a coroutine give inputs and options by name: g++ 12 destroys braced temporaries inside of `co_await` twice.
 template <class CompletionToken>

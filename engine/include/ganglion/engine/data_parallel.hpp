@@ -142,7 +142,8 @@ class data_parallel {
   /// `deadline_exceeded`, `cancelled`; `shape_mismatch` and `invalid_argument` for output tensors that cannot take the
   /// answer; `invalid_argument` for a priority that there is not.
   std::future<response> submit(std::vector<c10::IValue> inputs, request_options options);
-  /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`. The
+  /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`, and
+  /// `queue_full` where as many coroutines and handlers as `max_queued_rows` wait for the completion thread. The
   /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must
   /// not block it for long. The object must live until the coroutine was suspended.
   inference infer(std::vector<c10::IValue> inputs, request_options options);
@@ -205,8 +206,8 @@ class data_parallel {
 };
 
 /// An inference that a coroutine awaits, once. See `data_parallel::infer`. A coroutine that is destroyed while it waits
-/// is never resumed: destroy it on the completion thread, or where it cannot go on at that moment. Its request is taken
-/// back by its own stop token, if it has one.
+/// is never resumed, and its request is taken back: destroy it on the completion thread, or where it cannot go on at
+/// that moment.
 class [[nodiscard]] inference {
  public:
   inference(data_parallel& on, std::vector<c10::IValue> inputs, request_options options)
@@ -214,13 +215,19 @@ class [[nodiscard]] inference {
   inference(inference&&) noexcept = default;
   inference& operator=(inference&&) = delete;
   ~inference() {
-    if (answer_) answer_->wanted = false;
+    if (!answer_) return;
+    answer_->wanted = false;
+    answer_->gone.request_stop();
   }
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> caller) {
+    auto resume = on_.poster();
     answer_ = std::make_shared<answer>();
-    on_.start(std::move(inputs_), std::move(options_), [to = answer_, caller, resume = on_.poster()](response&& r) {
+    if (options_.stop.stop_possible())
+      answer_->callers.emplace(options_.stop, [gone = answer_->gone]() mutable { gone.request_stop(); });
+    options_.stop = answer_->gone.get_token();
+    on_.start(std::move(inputs_), std::move(options_), [to = answer_, caller, resume = std::move(resume)](response&& r) {
       to->value = std::move(r);
       resume([to, caller] {
         if (to->wanted) caller.resume();
@@ -237,6 +244,8 @@ class [[nodiscard]] inference {
   struct answer {
     response value;
     std::atomic<bool> wanted{true};
+    std::stop_source gone;  ///< asked where the coroutine goes away, or the caller's own token says so
+    std::optional<std::stop_callback<std::function<void()>>> callers;
   };
 
   data_parallel& on_;

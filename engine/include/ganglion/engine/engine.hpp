@@ -93,7 +93,8 @@ struct engine_options {
   std::optional<std::chrono::nanoseconds> max_load_step_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`. The completion
   /// thread then has as long again, and a second at least, for the handlers and for work of yours that was posted there:
-  /// what is left of that is dropped.
+  /// what is left of that is dropped. An answer that a core is writing at that moment is waited for, for 10 s at most.
+  /// At least 0.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.

@@ -45,6 +45,8 @@ class admission {
   explicit admission(admission_limits limits = {}, request_observer observer = {}, complaint_log complaints = {})
       : limits_(limits), observer_(std::move(observer)), complaints_(std::move(complaints)) {}
 
+  const admission_limits& limits() const { return limits_; }
+
   /// Lets a request in, or says why not: `draining` once closed, `queue_full` beyond a limit.
   std::optional<failure> enter(std::int64_t rows, std::int64_t bytes);
   /// Rows that wait no more: they are in an execution, or were dropped.
