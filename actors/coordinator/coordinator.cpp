@@ -91,7 +91,7 @@ void warn_of(coordinator_pointer self, const request& r) {
                                      *config.split_size));
   auto executions = r.chunks().executions();
   // Without dynamic batching a request that fits uses every core, and any other is refused.
-  if (r.dynamic_batching() && executions < r.target().cores.size())
+  if (r.dynamic_batching() && r.given_rows() > 0 && executions < r.target().cores.size())
     config.warnings->add("under_used",
                          fmt::format("a request of {} row{} needs {} execution{} of up to {} rows: of {} cores some "
                                      "stay idle",

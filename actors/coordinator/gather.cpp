@@ -118,7 +118,7 @@ expected<void> gather::allocate(const c10::IValue& outputs, std::int64_t batch) 
     if (auto rows = returns_rows(outputs, t, i, batch); !rows) return rows;
     auto sizes = t.sizes().vec();
     sizes[0] = config_.rows;
-    if (config_.outputs.empty()) {
+    if (config_.outputs.empty() || config_.drops_rows) {
       answer.emplace_back(answer_tensor(outputs, i, t.scalar_type(), sizes, [&] {
         return at::empty(sizes, at::TensorOptions().dtype(t.scalar_type()));
       }));
@@ -183,8 +183,25 @@ expected<void> gather::keep(const slot& where, const c10::IValue& outputs) {
   return {};
 }
 
+std::vector<c10::IValue> gather::without_rows() const {
+  auto leaves = answer_;
+  std::size_t tensor_index = 0;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].isTensor()) continue;
+    auto none = leaves[i].toTensor().narrow(0, 0, 0).clone();
+    if (!config_.outputs.empty()) {
+      const auto& given = config_.outputs[tensor_index++];
+      auto fits = takes_output(given, none.scalar_type(), none.sizes(), *structure_, i);
+      if (!fits) throw error(fits.error());
+      none = given;
+    }
+    leaves[i] = std::move(none);
+  }
+  return leaves;
+}
+
 c10::IValue gather::assemble() {
-  if (config_.sliced) return with_leaves(*structure_, answer_);
+  if (config_.sliced) return with_leaves(*structure_, config_.drops_rows ? without_rows() : answer_);
   std::vector<std::vector<c10::IValue>> leaves;
   for (const auto& outputs : kept_) leaves.push_back(plain_leaves(outputs));
   std::vector<c10::IValue> joined;

@@ -38,6 +38,36 @@ std::optional<std::string> key_of(const std::vector<c10::IValue>& leaves, const 
   return std::string(bytes->begin(), bytes->end());
 }
 
+/// Whether the values beside the tensors are those that the model was compiled with.
+bool values_of_example(const signature& sig, const std::vector<c10::IValue>& leaves) {
+  std::size_t i = 0;
+  for (const auto& argument : sig.example)
+    for (const auto& wanted : leaves_of(argument)) {
+      const auto& given = leaves[i++];
+      if (given.isTensor()) continue;
+      const auto bytes = encode_value(given);
+      if (!bytes || bytes != encode_value(wanted.value)) return false;
+    }
+  return true;
+}
+
+/// Inputs of no rows with one in their place, of values that the example had.
+checked_inputs with_a_row(checked_inputs inputs, const signature& sig, const scatter_rule& rule) {
+  std::size_t tensor_index = 0;
+  for (auto& leaf : inputs.leaves) {
+    if (!leaf.isTensor()) continue;
+    const auto& t = leaf.toTensor();
+    if (const auto axis = rule.axis[tensor_index]; axis >= 0) {
+      auto sizes = t.sizes().vec();
+      sizes[static_cast<std::size_t>(axis)] = 1;
+      leaf = at::full(sizes, sig.ranges[tensor_index].low, t.scalar_type());
+    }
+    ++tensor_index;
+  }
+  inputs.rows = 1;
+  return inputs;
+}
+
 /// Why rows cannot be written into a tensor, as the end of a sentence.
 std::string_view not_writable(const at::Tensor& t) {
   if (!t.defined() || !t.device().is_cpu() || t.layout() != at::kStrided || !t.is_contiguous())
@@ -124,15 +154,19 @@ std::uint64_t request::next_id() {
 expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
                                      std::shared_ptr<admission> gate, gather::sink&& deliver,
                                      request_options&& options) {
+  const auto& sig = target->model.signature();
+  const bool drops_rows =
+      inputs.rows == 0 && target->rule().is_batch_dim && !values_of_example(sig, inputs.leaves);
+  if (drops_rows) inputs = with_a_row(std::move(inputs), sig, target->rule());
   auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows, options.tenant);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
   target->counters->accepted(inputs.rows, inputs.rows * row_bytes);
-  return std::make_shared<request>(id, std::move(target), std::move(inputs), row_bytes, std::move(gate),
+  return std::make_shared<request>(id, std::move(target), std::move(inputs), drops_rows, row_bytes, std::move(gate),
                                    std::move(deliver), std::move(options));
 }
 
 request::request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
-                 std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver,
+                 bool drops_rows, std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver,
                  request_options options)
     : id_(id),
       target_(std::move(target)),
@@ -141,7 +175,8 @@ request::request(std::uint64_t id, std::shared_ptr<const deployment> target, che
       waiting_rows_(inputs_.rows),
       admitted_(std::move(admitted)),
       deliver_(std::move(deliver)),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      drops_rows_(drops_rows) {}
 
 request::~request() {
   leave_queue(waiting_rows_);
@@ -154,6 +189,7 @@ request::~request() {
 
 void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size) {
   dynamic_batching_ = dynamic_batching;
+  if (!dynamic_batching) inputs_.rows = given_rows();  // of which none are no compiled size, and are refused
   const auto& rule = target_->rule();
   const auto& sizes = target_->programs.buckets[bucket()].sizes;
   auto batch = sizes.back();
@@ -166,6 +202,7 @@ void request::plan(bool dynamic_batching, std::optional<std::int64_t> split_size
   config.chunks = chunks_->size();
   if (!config.sliced) config.out_axis = rule.out_axis;
   config.trims = inputs_.trims;
+  config.drops_rows = drops_rows_;
   config.outputs = options_.outputs;
   config.accepted = accepted_;
   auto key = dynamic_batching && !split_size ? key_of(leaves(), rule.axis) : std::nullopt;
@@ -223,7 +260,7 @@ void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
   target_->counters->answered(result);
-  if (const auto& told = gate->observer()) told({id_, rows(), result.code(), accepted_, clock::now()});
+  if (const auto& told = gate->observer()) told({id_, given_rows(), result.code(), accepted_, clock::now()});
   // The inputs are the caller's again; a lane that still reads them holds references of its own.
   // What it throws would end the core or the actor that is on this thread.
   try {

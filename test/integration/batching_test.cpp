@@ -115,6 +115,40 @@ def forward(self, x):
 
 // -- S13, S14 --------------------------------------------------------------------------------------------------------
 
+TEST_CASE("S12: no rows with other values beside them than the example's are answered as the module answers those") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  const auto module = modules::scripted(R"(
+def forward(self, x, n: int):
+  assert bool((x >= 5).all()), "only such as the example's"
+  return x.repeat(1, n), n
+)");
+  data_parallel parallel{host, compiled(module, {at::randint(5, 9, {3, 2}), 2})};
+  const auto answer_to = [&](const at::Tensor& x, std::int64_t n, request_options options = {}) {
+    return parallel.submit({x, n}, std::move(options)).get();
+  };
+  const auto none = at::empty({0, 2}, at::kLong);
+  const auto expect_answer = [&](const response& r, std::int64_t n) {
+    const auto leaves = leaves_of(r.outputs);
+    REQUIRE(leaves.size() == 2);
+    EXPECT((leaves[0].value.toTensor().sizes() == at::IntArrayRef{0, 2 * n}));
+    EXPECT((leaves[0].value.toTensor().scalar_type() == at::kLong));
+    EXPECT(leaves[1].value.toInt() == n);
+  };
+  expect_answer(answer_to(none, 2), 2);
+  EXPECT(host.status().models.front().executions_in_flight == 0);
+  const auto other = answer_to(none, 4);
+  expect_answer(other, 4);
+  EXPECT(other.timing.executions == 1);
+  EXPECT(parallel.warnings().empty());
+  // The given tensor fits the example's answer, and not this one.
+  request_options options;
+  options.outputs = {at::empty({0, 4}, at::kLong)};
+  EXPECT(failure_of([&] { answer_to(none, 3, options); }).code == errc::gather_mismatch);
+  parallel.disable_dynamic_batching();
+  EXPECT(failure_of([&] { answer_to(none, 4); }).code == errc::batch_size_mismatch);
+}
+
 TEST_CASE("S12: no rows are answered into the tensor that was given, and nothing is made in its place") {
   engine_ears ears;
   engine host{ears.options(2)};

@@ -88,6 +88,9 @@ struct gather_config {
   std::vector<std::int64_t> out_axis;
   /// What is cut off from the outputs of every execution, since it came of padding.
   std::vector<trim> trims;
+  /// Whether the answer has none of the rows: they ran for their sizes and for the values beside them. Only where
+  /// `sliced`.
+  bool drops_rows = false;
   /// Tensors to write the answer into, one for each tensor output; empty: they are made.
   std::vector<at::Tensor> outputs;
   /// When the request was accepted.
@@ -131,6 +134,8 @@ class gather {
   void resolve(std::int64_t rows);
   void deliver();
   c10::IValue assemble();
+  /// The answer of as many rows as its tensors have, as one of none.
+  std::vector<c10::IValue> without_rows() const;
   void add_times(const execution_times& times, std::int64_t batch, std::int32_t core);
   request_timing timing() const;
   void write(slot& where, const c10::IValue& outputs, std::int64_t offset, std::int64_t batch, std::int32_t core);

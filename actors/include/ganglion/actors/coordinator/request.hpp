@@ -54,14 +54,18 @@ class request {
                                                   gather::sink&& deliver, request_options&& options = {});
 
   /// Use `admit`: the gate has counted `row_bytes` for each row, and is told when the request is answered.
-  request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
+  request(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs, bool drops_rows,
           std::int64_t row_bytes, std::shared_ptr<admission> admitted, gather::sink deliver, request_options options);
   ~request();
 
   std::uint64_t id() const { return id_; }
   const deployment& target() const { return *target_; }
   const std::shared_ptr<const deployment>& shared_target() const { return target_; }
+  /// How many rows run. One where there are none, with other values beside them than the example's: what the model
+  /// returns for those is not known before it has run.
   std::int64_t rows() const { return inputs_.rows; }
+  /// How many rows its sender has given.
+  std::int64_t given_rows() const { return drops_rows_ ? 0 : rows(); }
   std::int64_t row_bytes() const { return row_bytes_; }
   clock::time_point accepted() const { return accepted_; }
   const std::vector<c10::IValue>& leaves() const { return inputs_.leaves; }
@@ -126,6 +130,7 @@ class request {
   request_options options_;
   clock::time_point accepted_ = clock::now();
   std::atomic<bool> cancelled_{false};
+  bool drops_rows_ = false;
   bool dynamic_batching_ = true;
   bool joinable_ = false;
   std::string join_key_;
