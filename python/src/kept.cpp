@@ -75,6 +75,8 @@ at::Tensor plain(const at::Tensor& tensor, std::string_view where) {
 }  // namespace
 
 at::Tensor lent(const at::Tensor& tensor, std::string_view where) {
+  if (tensor.defined() && tensor.is_nested())
+    refuse_type(fmt::format("{} is a nested tensor: give plain tensors, one for each size", where));
   // What is no plain memory is refused by the engine, and read by nobody.
   if (!tensor.defined() || !tensor.device().is_cpu() || tensor.layout() != at::kStrided || tensor.is_quantized())
     return tensor;

@@ -14,6 +14,7 @@ constexpr std::chrono::seconds end_bound{5};
 /// Registered with Python's atexit. Afterwards no thread of ours touches Python any more.
 void end() {
   using namespace ganglion::python;
+  if (must_leak()) return;  // a forked child: a thread that is not there may have any of the locks
   const auto latest = std::chrono::steady_clock::now() + end_bound;
   refuse_calls();
   drain_host(end_bound);

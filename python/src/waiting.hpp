@@ -16,16 +16,13 @@ inline constexpr std::chrono::milliseconds between_signals{50};
 /// is thrown after a call of `give_up`.
 template <class Future, class GiveUp>
 void wait(const Future& future, GiveUp give_up) {
-  for (;;) {
-    {
-      const without_gil others_run;
-      if (future.wait_for(between_signals) == std::future_status::ready) return;
-    }
-    if (PyErr_CheckSignals() == 0) continue;
-    const pybind11::error_already_set raised;
-    give_up();
-    throw raised;
+  while (PyErr_CheckSignals() == 0) {
+    const without_gil others_run;
+    if (future.wait_for(between_signals) == std::future_status::ready) return;
   }
+  const pybind11::error_already_set raised;
+  give_up();
+  throw raised;
 }
 
 /// What `work(stop token)` returns, done on a thread of its own. Ctrl-C asks it to stop, and waits until it has.

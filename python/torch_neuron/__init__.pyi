@@ -2,7 +2,8 @@ import concurrent.futures
 import dataclasses
 import enum
 import os
-from typing import Any, Callable, Coroutine, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Coroutine, Dict, Iterable, List, Literal, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import Union
 
 import torch
 from torch.jit._script import RecursiveScriptModule, ScriptModule
@@ -152,6 +153,7 @@ class DataParallel(torch.nn.Module):
     ) -> None: ...
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any: ...
     def forward(self, *inputs: Any, **kwargs: Any) -> Any: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> NoReturn: ...
     def submit(
         self,
         *inputs: Any,

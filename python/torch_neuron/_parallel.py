@@ -131,6 +131,13 @@ class DataParallel(torch.nn.Module):
             return self._parallel.call(inputs)
         return structure.value_of(self._parallel.call(structure.tensors_of(inputs)))
 
+    def load_state_dict(self, state_dict, strict=True):
+        """Refused with RuntimeError (``unsupported_model``): the cores run programs that were made of the weights."""
+        raise _make(
+            "unsupported_model",
+            "the weights of a DataParallel cannot be changed: trace the model with the new ones, and replace() it",
+        )
+
     def submit(self, *inputs, timeout=None, priority="normal", tenant="", **kwargs):
         """Runs the model on the inputs without waiting.
 

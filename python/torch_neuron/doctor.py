@@ -4,6 +4,7 @@ Lists what is installed and which cores this process sees, and runs a model for 
 problem is told with its remedy. Exit status: 0 when all is well, 1 when something is not.
 """
 
+import concurrent.futures
 import importlib.machinery
 import os
 import platform
@@ -13,6 +14,7 @@ import traceback
 import warnings
 
 TEST_SECONDS = 1.0
+LONGEST_SECONDS = 30.0  # for one call of it
 TORCH_REMEDY = "apt install python3-torch, and run /usr/bin/python3, or a venv of it with --system-site-packages"
 ENGINE_REMEDY = (
     "build it for this Python and its torch: scripts/quickstart and PYTHONPATH=build/release/python, or pip install . "
@@ -148,7 +150,13 @@ def self_test(report):
         end = time.monotonic() + TEST_SECONDS
         while calls == 0 or time.monotonic() < end:
             images = torch.rand(1 + (37 * calls) % 200, 64)
-            if not torch.allclose(parallel(images), model(images), rtol=1e-4, atol=1e-5):
+            try:
+                answer = parallel.submit(images).result(LONGEST_SECONDS)
+            except concurrent.futures.TimeoutError:
+                late = f"no answer came for {LONGEST_SECONDS:.0f} s"
+                report.problem("self-test", late, "report this, with the lines above")
+                return
+            if not torch.allclose(answer, model(images), rtol=1e-4, atol=1e-5):
                 report.problem("self-test", f"{len(images)} rows came back wrong", "report this, with the lines above")
                 return
             rows, calls = rows + len(images), calls + 1

@@ -1,5 +1,6 @@
 """python3 -m torch_neuron.doctor."""
 
+import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 import torch_neuron
+import torch_neuron.doctor
 from conftest import start_python
 
 
@@ -99,3 +101,45 @@ def test_nobody_needs_to_read_it_to_its_end():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 1
+
+
+class Said:
+    def __init__(self):
+        self.problems = []
+
+    def line(self, *words):
+        pass
+
+    def problem(self, what, sentence, remedy):
+        self.problems.append((what, sentence, remedy))
+
+
+def test_a_slow_blas_is_a_problem(monkeypatch):
+    found = {"libblas": ["/lib/libblas.so.3.10.0"]}
+    monkeypatch.setattr(torch_neuron.doctor, "mapped", lambda name: found.get(name, []))
+    said = Said()
+    torch_neuron.doctor.check_blas(said)
+    assert [what for what, *_ in said.problems] == ["blas"] and "libopenblas" in said.problems[0][2]
+    found["libopenblas"] = ["/lib/libopenblas.so.0"]
+    torch_neuron.doctor.check_blas(said := Said())
+    assert not said.problems
+
+
+def test_rows_that_come_back_wrong_are_a_problem(monkeypatch):
+    right = torch_neuron.DataParallel.submit
+
+    def wrong(self, *inputs, **options):
+        future = concurrent.futures.Future()
+        future.set_result(right(self, *inputs, **options).result() + 1)
+        return future
+
+    monkeypatch.setattr(torch_neuron.DataParallel, "submit", wrong)
+    torch_neuron.doctor.self_test(said := Said())
+    assert len(said.problems) == 1 and "came back wrong" in said.problems[0][1]
+
+
+def test_a_self_test_that_hangs_is_a_problem(monkeypatch):
+    monkeypatch.setattr(torch_neuron.DataParallel, "submit", lambda self, *inputs, **options: concurrent.futures.Future())
+    monkeypatch.setattr(torch_neuron.doctor, "LONGEST_SECONDS", 0.1)
+    torch_neuron.doctor.self_test(said := Said())
+    assert len(said.problems) == 1 and "no answer" in said.problems[0][1]

@@ -228,6 +228,35 @@ print(status, future.result().shape[0], called == [os.getpid()], torch_neuron._f
                                                                       "3 32 True set()"], (said, errors)
 
 
+def test_forked_children_end_whatever_the_engine_is_in_the_middle_of():
+    """Large inputs are let go of by the cores' threads, under locks that a fork may find taken."""
+    code = """
+quick = torch.neuron.DataParallel(torch_neuron.trace(torch.nn.Flatten(2).eval(), torch.rand(1, 1, 1 << 18), tune=False))
+
+def call():
+    x = torch.rand(1, 1, 1 << 18)
+    while True:
+        for future in [quick.submit(x) for _ in range(300)]:
+            future.result()
+
+for _ in range(2):
+    threading.Thread(target=call, daemon=True).start()
+ended = 0
+for _ in range(500):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # ends it where it hangs
+        torch_neuron._engine.end()
+        os._exit(0)
+    ended += os.waitpid(child, 0)[1] == 0
+print(ended)
+sys.stdout.flush()
+os._exit(0)
+"""
+    status, said, errors = run_python(code)
+    assert (status, said) == (0, "500\n"), (said, errors)
+
+
 def test_a_fork_before_the_first_data_parallel_has_an_engine_of_its_own():
     code = """
 traced = torch_neuron.trace(torch.nn.Linear(4, 4).eval(), torch.rand(2, 4), tune=False)

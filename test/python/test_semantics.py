@@ -10,7 +10,7 @@ import pytest
 import spy
 import torch
 import torch_neuron
-from conftest import Conv, Rows, alone, quiet, run_python, start_python, status_at_rest, trace
+from conftest import Conv, Rows, Slow, alone, quiet, run_python, start_python, status_at_rest, trace
 
 CORES_OF = """
 try:
@@ -164,6 +164,28 @@ def test_s14_disabling_is_for_good_and_resets_nothing_else(rows_traced):
     assert not parallel.dynamic_batching and parallel.num_workers == 3
     assert not torch.neuron.DataParallel(rows_traced, set_dynamic_batching=False).dynamic_batching
     assert torch.neuron.DataParallel(rows_traced, set_dynamic_batching=True).dynamic_batching
+
+
+def test_s14_calls_in_flight_end_under_the_rule_of_their_beginning():
+    with torch_neuron.DataParallel(trace(Slow(), torch.rand(1, 192, 192))) as parallel:
+        future = parallel.submit(torch.rand(7, 192, 192))
+        parallel.disable_dynamic_batching()
+        assert future.result(60).shape == (7, 192, 192)
+        with pytest.raises(ValueError) as raised:
+            parallel(torch.rand(7, 192, 192))
+        assert raised.value.code == "batch_size_mismatch"
+
+
+def test_s15_what_does_not_fit_a_core_is_core_memory_exceeded():
+    code = """
+torch_neuron.configure(core_memory_bytes=1000)
+traced = torch_neuron.trace(torch.nn.Linear(64, 64).eval(), torch.rand(2, 64), tune=False)
+try:
+    torch.neuron.DataParallel(traced)
+except RuntimeError as e:
+    print(e.code, "1000" in str(e))
+"""
+    assert run_python(code)[:2] == (0, "core_memory_exceeded True\n")
 
 
 def test_s15_status_counts_the_bytes_of_a_model_on_each_core(rows_traced):
