@@ -32,7 +32,7 @@ std::string recipe_of(std::string_view kind, auto_cast cast) { return std::strin
 std::string_view kind_of(std::string_view recipe) { return recipe.substr(0, recipe.find('+')); }
 
 std::span<const std::string_view> tuned_programs() {
-  static constexpr std::array<std::string_view, 4> all{"frozen", "channels_last", "optimized", "onednn"};
+  static constexpr std::array<std::string_view, 5> all{"frozen", "channels_last", "optimized", "onednn", "winograd"};
   return all;
 }
 
@@ -45,7 +45,7 @@ bool is_recipe(std::string_view recipe, auto_cast cast) {
 
 jit::Module program_builder::module(std::string_view kind, const signature& sig) {
   const at::NoGradGuard guard;
-  if (kind == "onednn") return fused(sig);
+  if (kind == "onednn" || kind == "winograd") return fused(sig, kind == "winograd");
   if (auto found = made_.find(kind); found != made_.end()) return found->second;
   return made_.emplace(kind, made(kind, sig)).first->second;
 }
@@ -62,12 +62,12 @@ jit::Module program_builder::made(std::string_view kind, const signature& sig) {
   return copy;
 }
 
-jit::Module program_builder::fused(const signature& sig) {
+jit::Module program_builder::fused(const signature& sig, bool winograd) {
   auto copy = module("frozen", sig).clone();
   auto& graph = *copy.get_method("forward").graph();
   write_out_encoder_layers(graph);
   const auto arguments = execution{copy, sig, cast_}.stack_of(made_leaves(sig, 1));
-  fuse(graph, arguments, weights_);
+  fuse(graph, arguments, weights_, winograd);
   return copy;
 }
 

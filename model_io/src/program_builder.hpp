@@ -37,13 +37,14 @@ class program_builder {
   /// - `frozen`: with its weights as constants of the graph, and what depends on them alone computed;
   /// - `optimized`: LibTorch's `optimize_for_inference` of that;
   /// - `channels_last`: frozen, with convolutions over images whose channels are the innermost dimension;
-  /// - `onednn`: frozen, with runs of operators as fused oneDNN primitives over prepacked weights.
+  /// - `onednn`: frozen, with runs of operators as fused oneDNN primitives over prepacked weights;
+  /// - `winograd`: the same, with convolutions of 3 times 3 by Winograd's method.
   /// Throws std::runtime_error where a kind would be no other than `frozen`, and what LibTorch and oneDNN throw.
   torch::jit::Module module(std::string_view kind, const signature& sig);
 
  private:
   torch::jit::Module made(std::string_view kind, const signature& sig);
-  torch::jit::Module fused(const signature& sig);
+  torch::jit::Module fused(const signature& sig, bool winograd);
 
   torch::jit::Module source_;
   auto_cast cast_;

@@ -42,19 +42,20 @@ class segment {
                         [&](const jit::Value* input) { return inside_.contains(input->node()); });
   }
 
-  /// Puts a fused node into the place of its nodes. Returns whether that was worth it.
-  bool replace(jit::Graph& graph) && {
-    if (!writer_.has_heavy_steps()) return false;
+  /// Puts a fused node into the place of its nodes. Returns its plan, or null where that was not worth it.
+  std::shared_ptr<const fused_plan> replace(jit::Graph& graph, bool winograd) && {
+    if (!writer_.has_heavy_steps()) return nullptr;
     const auto outputs = values_used_outside();
     const auto inputs = writer_.inputs();
     auto* last = nodes_.back();
     auto* list = graph.createList(c10::TensorType::get(), inputs)->insertBefore(last);
-    auto plan = std::make_shared<const fused_plan>(std::move(writer_).finish(outputs));
-    auto* fused = make_fused_node(graph, list->output(), std::move(plan))->insertBefore(last);
+    auto plan = std::make_shared<fused_plan>(std::move(writer_).finish(outputs));
+    plan->winograd = winograd;
+    auto* fused = make_fused_node(graph, list->output(), plan)->insertBefore(last);
     auto* unpacked = graph.createListUnpack(fused->output(), outputs.size())->insertBefore(last);
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i]->replaceAllUsesWith(unpacked->outputs()[i]);
     for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) (*node)->destroy();
-    return true;
+    return plan;
   }
 
  private:
@@ -80,7 +81,7 @@ class segment {
 
 }  // namespace
 
-void fuse(jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_by_tensor& weights) {
+void fuse(jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_by_tensor& weights, bool winograd) {
   const auto shapes = shapes_in(graph, arguments);
   std::list<segment> segments;
   segment* open = nullptr;
@@ -89,9 +90,17 @@ void fuse(jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_
     open = nullptr;
     if (segment fresh{shapes, weights}; fresh.add(node)) open = &segments.emplace_back(std::move(fresh));
   }
-  bool any = false;
+  bool any = false, any_for_winograd = false;
   // The last one first: what an earlier one makes is replaced in those after it.
-  for (auto s = segments.rbegin(); s != segments.rend(); ++s) any = std::move(*s).replace(graph) || any;
+  for (auto s = segments.rbegin(); s != segments.rend(); ++s) {
+    const auto plan = std::move(*s).replace(graph, winograd);
+    if (!plan) continue;
+    any = true;
+    any_for_winograd = any_for_winograd || std::ranges::any_of(plan->steps, [&](const fused_step& step) {
+                         return is_for_winograd(*plan, step);
+                       });
+  }
+  if (winograd && !any_for_winograd) throw std::runtime_error{"it has no convolution in fp32 that is for Winograd's method"};
   if (!any) throw std::runtime_error{"it has no convolution and no linear layer with constant weights"};
   jit::EliminateDeadCode(graph.block());
 }

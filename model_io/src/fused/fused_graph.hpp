@@ -16,8 +16,10 @@ using weights_by_tensor = std::map<c10::TensorImpl*, std::pair<at::Tensor, std::
 
 /// Replaces runs of convolutions, linear layers and what goes with them in a graph by nodes that compute a
 /// `fused_plan`, for inputs of exactly the sizes of `arguments` (forward's, the module first). The graph must be
-/// a frozen module's. Throws std::runtime_error where there is nothing to replace, or the graph branches.
-void fuse(torch::jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_by_tensor& weights);
+/// a frozen module's. Throws std::runtime_error where there is nothing to replace, the graph branches, or `winograd` is
+/// asked for and nothing is for it.
+void fuse(torch::jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_by_tensor& weights,
+          bool winograd = false);
 
 /// Gives each fused node of a graph a program of its own, over the same plan and weights: for a graph that another
 /// thread will run.

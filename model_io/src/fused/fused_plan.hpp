@@ -56,11 +56,16 @@ struct fused_plan {
   std::vector<fused_step> steps;
   std::vector<std::size_t> inputs;
   std::vector<std::size_t> outputs;
+  /// Whether convolutions that can be are done by Winograd's method: fewer multiplications, other rounding.
+  bool winograd = false;
 };
 
 /// Joins steps: functions of each element go along with what made the element, and an addition with the later of the
 /// two operations that made its summands, where nobody else looks at what lies between.
 fused_plan with_steps_joined(fused_plan plan);
+
+/// Whether the step is a convolution of 3 times 3 in fp32 at every place, of all channels: what Winograd's method is for.
+bool is_for_winograd(const fused_plan& plan, const fused_step& step);
 
 /// Whether the step is one of those that take nearly all the time of a network.
 bool is_heavy(const fused_step& step);

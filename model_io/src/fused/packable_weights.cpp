@@ -2,9 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace ganglion {
+
+namespace {
+
+/// Winograd's layouts hold other numbers than the weights: they are made from plain ones, and nothing is made from them.
+bool is_opaque(const dnnl::memory::desc& layout) { return layout.data.format_kind == dnnl_format_kind_wino; }
+
+dnnl::memory copied_into(const dnnl::memory::desc& layout, dnnl::memory from) {
+  dnnl::memory to{layout, onednn_cpu()};
+  dnnl::stream stream{onednn_cpu()};
+  dnnl::reorder(from, to).execute(stream, from, to);
+  stream.wait();
+  return to;
+}
+
+}  // namespace
 
 const dnnl::engine& onednn_cpu() {
   static const dnnl::engine one{dnnl::engine::kind::cpu, 0};
@@ -30,18 +46,18 @@ dnnl::memory packable_weights::in_layout(const dnnl::memory::desc& layout) {
   std::lock_guard lock(mutex_);
   for (const auto& packed : packed_)
     if (packed.get_desc() == layout) return packed;
-  dnnl::memory from;
+  packed_.push_back(copied_into(layout, source_for(layout)));
+  if (!is_opaque(layout)) plain_.reset();
+  return packed_.back();
+}
+
+dnnl::memory packable_weights::source_for(const dnnl::memory::desc& layout) const {
   if (plain_.defined())
-    from = {plain_layout(layout.dims(), onednn_type(plain_.scalar_type())), onednn_cpu(), plain_.data_ptr()};
-  else
-    from = packed_.front();
-  dnnl::memory packed{layout, onednn_cpu()};
-  dnnl::stream stream{onednn_cpu()};
-  dnnl::reorder(from, packed).execute(stream, from, packed);
-  stream.wait();
-  packed_.push_back(packed);
-  plain_.reset();
-  return packed;
+    return {plain_layout(layout.dims(), onednn_type(plain_.scalar_type())), onednn_cpu(), plain_.data_ptr()};
+  const auto clear = [](const dnnl::memory& m) { return !is_opaque(m.get_desc()); };
+  const auto packed = *std::ranges::find_if(packed_, clear);
+  if (!is_opaque(layout)) return packed;
+  return copied_into(plain_layout(layout.dims(), packed.get_desc().data_type()), packed);
 }
 
 std::vector<const void*> packable_weights::places() const {

@@ -13,7 +13,8 @@ namespace ganglion {
 const dnnl::engine& onednn_cpu();
 
 /// A constant of a program in whatever layouts its operations want it. All replicas and all programs of a model share
-/// one of each layout; the tensor itself is kept only until there is one. Safe to use from any thread.
+/// one of each layout; the tensor itself is kept only until there is one that others can be made from. Safe to use from
+/// any thread.
 class packable_weights {
  public:
   explicit packable_weights(at::Tensor plain) : plain_(plain.contiguous()) {}
@@ -26,6 +27,9 @@ class packable_weights {
   std::size_t bytes() const;
 
  private:
+  /// What a layout can be made from.
+  dnnl::memory source_for(const dnnl::memory::desc& layout) const;
+
   mutable std::mutex mutex_;
   at::Tensor plain_;
   std::list<dnnl::memory> packed_;

@@ -87,17 +87,23 @@ made_primitive convolution(const fused_plan& plan, const fused_step& step, const
   const memory::desc weights{sizes, type, memory::format_tag::any};
   const auto bias = step.bias ? bias_layout(to.sizes[1]) : memory::desc{};
   memory::dims dilation{step.dilation[0] - 1, step.dilation[1] - 1};
-  const dnnl::convolution_forward::desc wanted{inference,
-                                               algorithm::convolution_direct,
-                                               any_layout(from),
-                                               weights,
-                                               bias,
-                                               sum ? *sum : any_layout(to),
-                                               dims(step.stride),
-                                               dilation,
-                                               dims(step.padding),
-                                               padding_behind(from, to, step)};
-  const dnnl::convolution_forward::primitive_desc description{wanted, attributes_of(step), onednn_cpu()};
+  const auto described = [&](algorithm method) {
+    const dnnl::convolution_forward::desc wanted{inference,
+                                                 method,
+                                                 any_layout(from),
+                                                 weights,
+                                                 bias,
+                                                 sum ? *sum : any_layout(to),
+                                                 dims(step.stride),
+                                                 dilation,
+                                                 dims(step.padding),
+                                                 padding_behind(from, to, step)};
+    constexpr bool may_be_missing = true;
+    return dnnl::convolution_forward::primitive_desc{wanted, attributes_of(step), onednn_cpu(), may_be_missing};
+  };
+  dnnl::convolution_forward::primitive_desc description;
+  if (plan.winograd && is_for_winograd(plan, step)) description = described(algorithm::convolution_winograd);
+  if (!description) description = described(algorithm::convolution_direct);
   auto result = made("a convolution of these sizes", description);
   result.primitive = dnnl::convolution_forward{description};
   result.inputs = {description.src_desc()};

@@ -17,7 +17,7 @@ namespace {
 /// Only the program of a name is tried.
 trace_options only(const std::string& name) {
   trace_options options;
-  for (const auto* other : {"onednn", "optimized", "channels_last", "frozen"})
+  for (const auto* other : {"winograd", "onednn", "optimized", "channels_last", "frozen"})
     if (other != name) options.excluded.emplace(other, "not asked for");
   return options;
 }
@@ -68,6 +68,29 @@ const std::vector<std::vector<std::int64_t>> residual_weights{
 
 TEST_CASE("fused programs are right: residual blocks, at several batches") {
   for (const std::int64_t batch : {1, 2, 5}) check(with_weights(residual_weights, residual), {batch, 3, 21, 18});
+}
+
+TEST_CASE("fused programs are right: convolutions by Winograd's method, with sums and functions, are others than the direct ones") {
+  const auto code = R"(
+def forward(self, x):
+  x = torch.relu(torch.conv2d(x, self.w0, None, [1, 1], [1, 1]))
+  y = torch.conv2d(torch.relu(torch.conv2d(x, self.w1, self.w2, [1, 1], [1, 1])), self.w3, None, [1, 1], [1, 1])
+  y += torch.conv2d(x, self.w4)
+  return torch.conv2d(torch.relu_(y), self.w1, self.w2, [2, 2], [1, 1])
+)";
+  const auto module = with_weights({{16, 3, 3, 3}, {32, 16, 3, 3}, {32}, {16, 32, 3, 3}, {16, 16, 1, 1}}, code);
+  for (const std::int64_t batch : {1, 2, 5}) check(module, {batch, 3, 29, 22}, "winograd");
+
+  const auto x = at::randn({2, 3, 29, 22});
+  // Programs of one model share the weights, of which each wants layouts of its own.
+  trace_options options;
+  EXPECT(contains(trace(module, {x}, options).measurements(), R"("winograd":{"seconds")"));
+  auto of_two_shapes = only("winograd");
+  of_two_shapes.more_examples = {{at::randn({5, 3, 29, 22})}, {at::randn({1, 3, 8, 8})}};
+  EXPECT(trace(module, {x}, of_two_shapes).recipe(2) == "winograd");
+
+  auto answer_of = [&](const std::string& name) { return trace(module, {x}, only(name)).make_replica().run({x}).toTensor(); };
+  if (__builtin_cpu_supports("avx512f")) EXPECT_FALSE(answer_of("winograd").equal(answer_of("onednn")));
 }
 
 TEST_CASE("fused programs are right: groups, dilation, gates, means") {
@@ -145,6 +168,9 @@ TEST_CASE("what a program of a model would be no other than the frozen one is sa
   const auto model = trace(modules::plus_one(), {at::randn({2, 3})});
   EXPECT(contains(model.measurements(), R"("onednn":{"rejected":"it has no convolution and no linear layer)"));
   EXPECT(contains(model.measurements(), R"("channels_last":{"rejected":"it has no convolution over images)"));
+  const auto pointwise = with_weights({{4, 3, 1, 1}}, "def forward(self, x):\n  return torch.conv2d(x, self.w0)\n");
+  EXPECT(contains(trace(pointwise, {at::randn({2, 3, 5, 5})}).measurements(),
+                  R"("winograd":{"rejected":"it has no convolution in fp32 that is for Winograd's method)"));
 }
 
 TEST_CASE("measurements tell deviations of every program, and agreement for classes") {

@@ -92,7 +92,8 @@ class compiled_model {
   /// one.
   const std::string& not_eligible() const;
   /// How a program was made: `frozen`; `optimized`, LibTorch's own optimization for inference; `channels_last`;
-  /// `onednn`, with fused operators over prepacked weights; or, where none matched the module, `as_is`; and `+bf16`.
+  /// `onednn`, with fused operators over prepacked weights; `winograd`, the same with convolutions of 3 times 3 by
+  /// Winograd's method; or, where none matched the module, `as_is`; and `+bf16`.
   const std::string& recipe(std::size_t program = 0) const;
   /// What the maker should know of the model, one sentence each.
   const std::vector<std::string>& warnings() const;
