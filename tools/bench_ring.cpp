@@ -44,13 +44,14 @@ thread_ring::~thread_ring() {
   b_.join();
 }
 
-std::vector<double> thread_ring::round_trips(double seconds) {
+std::vector<double> thread_ring::round_trips(double seconds, std::chrono::nanoseconds pause) {
   using clock = std::chrono::steady_clock;
   std::vector<double> trips;
   const auto begin = clock::now();
   auto now = begin;
   do {
-    const auto sent = now;
+    if (pause.count() > 0) std::this_thread::sleep_for(pause);
+    const auto sent = pause.count() > 0 ? clock::now() : now;
     stations_[0].put(true);
     stations_[2].take();
     now = clock::now();

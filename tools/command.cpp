@@ -77,7 +77,7 @@ boost::json::array strings_json(const std::vector<std::string>& strings) {
 
 void print_specs(std::string_view title, const std::vector<tensor_spec>& specs) {
   for (std::size_t i = 0; i < specs.size(); ++i)
-    fmt::print("{:<18}{}{}{}\n", i == 0 ? title : "", specs[i].name, specs[i].name.empty() ? "" : ": ",
+    fmt::print("{:<17} {}{}{}\n", i == 0 ? title : "", specs[i].name, specs[i].name.empty() ? "" : ": ",
                to_string(specs[i]));
 }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <limits>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -24,11 +23,14 @@ std::string clear_shown() {
   return lines_shown == 1 ? "\r\033[K" : fmt::format("\r\033[{}A\033[J", lines_shown - 1);
 }
 
-/// How long a line may be to stay one line. A terminal that does not know is taken to have room.
-std::size_t columns_of_stderr() {
+/// What fits on the terminal, a column for the cursor aside. One that does not know its size is taken to have room.
+screen screen_of_stderr() {
+  screen shown;
   winsize size{};
-  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  return known ? size.ws_col - 1 : std::numeric_limits<std::size_t>::max();
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0) return shown;
+  if (size.ws_col > 1) shown.columns = size.ws_col - 1;
+  if (size.ws_row > 0) shown.lines = size.ws_row;
+  return shown;
 }
 
 void write_to_stderr(std::string_view text) {
@@ -56,7 +58,7 @@ void progress_line::keep_up_to_date() {
   std::unique_lock lock(mutex_);
   // What is over at once shows nothing.
   while (!ending_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; })) {
-    auto text = fit_to_columns(fmt::format("ganglion: {}", text_()), columns_of_stderr());
+    auto text = fit_to(screen_of_stderr(), fmt::format("ganglion: {}", text_()));
     std::lock_guard writing(stderr_mutex);
     write_to_stderr(clear_shown() + text);
     lines_shown = 1 + static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));

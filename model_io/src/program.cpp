@@ -19,6 +19,8 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <system_error>
+#include <type_traits>
 
 namespace ganglion {
 
@@ -87,14 +89,21 @@ void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves,
 /// them, and the caller's own setting stays as it is.
 template <class Work>
 auto with_threads(std::size_t threads, Work work) {
-  return std::async(std::launch::async,
-                    [&] {
-                      at::get_num_threads(); // ATen sets up this thread's number on the first such call, and
-                                             // would overwrite ours later
-                      omp_set_num_threads(static_cast<int>(threads));
-                      return work();
-                    })
-      .get();
+  const auto as_on_a_core = [&] {
+    at::get_num_threads();  // ATen sets up this thread's number on the first such call, and would overwrite ours later
+    omp_set_num_threads(static_cast<int>(threads));
+    return work();
+  };
+  std::future<std::invoke_result_t<Work>> result;
+  try {
+    result = std::async(std::launch::async, as_on_a_core);
+  } catch (const std::system_error& e) {
+    throw error(errc::core_unavailable,
+                fmt::format("the programs of a model are compared on a thread of their own, and the system gave none "
+                            "({}): raise the limit on processes (ulimit -u)",
+                            e.code().message()));
+  }
+  return result.get();
 }
 
 // --- choosing --------------------------------------------------------------------------------------------

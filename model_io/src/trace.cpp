@@ -29,6 +29,19 @@ namespace jit = torch::jit;
 
 namespace {
 
+/// Refuses what LibTorch would store without its values, or not at all.
+void check_weights(const jit::Module& module) {
+  for (const auto& [name, tensor] : held_tensors(module)) {
+    if (!tensor.defined()) continue;
+    if (tensor.is_meta())
+      throw error{errc::unsupported_model,
+                  fmt::format("the module's {} is on the device meta and has no values: load them first", name)};
+    if (tensor.layout() != at::kStrided)
+      throw error{errc::unsupported_model, fmt::format("the module's {} has the layout {}: make it dense first", name,
+                                                       c10::str(tensor.layout()))};
+  }
+}
+
 /// A copy with types, code and weights of its own, in eval mode. Writing it out and reading it back also
 /// shows now, rather than at `save`, what cannot be stored.
 jit::Module own_copy(const jit::Module& module) {
@@ -235,6 +248,7 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
   check_options(options);
   if (!module.find_method("forward"))
     throw error{errc::unsupported_model, "the module has no method forward"};
+  check_weights(module);
   std::vector<std::string> warnings;
   if (module.hasattr("training") && module.is_training())
     warnings.push_back("the module was in training mode; it was traced in eval mode");

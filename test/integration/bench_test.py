@@ -14,7 +14,9 @@ import unittest
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
-from command_support import GANGLION, Command, at, environment, folder, model
+import torch
+
+from command_support import GANGLION, Command, at, environment, folder, model, write_source
 
 
 class Benchmark(Command):
@@ -127,7 +129,7 @@ class Bench(Benchmark):
         self.assertGreater(max(len(set(counts)) for counts in first.values()), 1)
 
     def test_server_says_that_no_rate_keeps_the_target(self):
-        report = self.bench("linear", "--scenario", "server", "--target-p99", "1us", seconds="0.3", warnings=1)
+        report = self.bench("linear", "--scenario", "server", "--target-p99", "1us", seconds="1", warnings=1)
         self.assertEqual((report["search"]["found"], report["search"]["qps"], report["target_held"]), (False, None, False))
         self.assertEqual(report["figure"], {"name": "requests_per_second", "value": 0})
         self.assertFalse(any(rate["held"] for rate in report["rates"]))
@@ -197,6 +199,15 @@ class Bench(Benchmark):
         self.assertGreater(memory["activations_mib"], 0)
         for name in ("engine_p50_us", "ring_p50_us", "ratio"):
             self.assertGreater(idle[name], 0)
+
+    def test_activations_are_those_of_the_program_that_was_chosen_wherever_they_lie(self):
+        wide = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(32, 1, 3))
+        write_source("wide.pt", wide)
+        self.accepted("trace", at("wide.pt"), "--input", "f32[1,3,256,256]", "--output", at("wide.traced.pt"))
+        text = self.accepted("bench", at("wide.traced.pt"), "--baseline", "--seconds", "0.05", "--json").stdout
+        activations = json.loads(text)["baseline"]["memory"]["activations_mib"]
+        self.assertGreater(activations, 32 * 256 * 256 * 4 / 2**20)  # what lies between the convolutions
+        self.assertLess(activations, 64)
 
     def test_the_baseline_is_for_every_kind_of_answer(self):
         # 5 rows in chunks of 2 on 2 cores: pieces that are padded, and one chunk more than cores.

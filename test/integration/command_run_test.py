@@ -58,6 +58,7 @@ class Run(Command):
         numpy.save(at("in.npy"), numpy.asfortranarray(x))
         result = self.accepted("run", model("linear"), "--input", at("in.npy"), "--output", at("out.npy"))
         self.assertIn("6 rows", result.stdout)
+        self.assertIn(f"{at('out.npy')} output: f32[6,4]\n", result.stdout)
         answer = numpy.load(at("out.npy"))
         self.assertIsInstance(answer, numpy.ndarray)
         numpy.testing.assert_allclose(answer, self.alone("linear", torch.from_numpy(x)).detach().numpy(), rtol=1e-5)
@@ -160,6 +161,16 @@ class Run(Command):
         self.assertEqual((folder / "library.so").read_bytes(), b"a library")
         for path, digest in read.items():
             self.assertEqual(hashlib.sha256(Path(path).read_bytes()).digest(), digest)
+
+    def test_the_timeline_has_the_executions_and_the_request_from_its_coming_to_its_answer(self):
+        _, report = self.run_json("linear", [torch.rand(9, 3)], "--trace-out", at("run.json"))
+        events = json.loads((folder / "run.json").read_text())
+        executions = [e["args"] for e in events if e.get("cat") == "execution"]
+        self.assertEqual(len(executions), report["executions"])
+        self.assertEqual(sum(e["rows"] for e in executions), 9)
+        flows = {phase: [e for e in events if e.get("ph") == phase] for phase in "sf"}
+        self.assertEqual([e["id"] for e in flows["s"]], [e["id"] for e in flows["f"]])
+        self.assertEqual(len(flows["s"]), 1)
 
     def test_two_outputs_must_not_be_one_file(self):
         torch.save(torch.rand(4, 3), at("in.pt"))

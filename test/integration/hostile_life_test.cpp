@@ -79,6 +79,13 @@ TEST_CASE("an engine of which the threads cannot be made is refused, and can be 
   EXPECT(same(future.get().outputs.toTensor(), counted({5, 3}) + 1));
 }
 
+TEST_CASE("a model is not blamed where the system gives no thread to compare its programs on") {
+  no_more_threads now;
+  auto f = failure_of([] { trace(modules::plus_one(), {counted({4, 3})}); });
+  EXPECT(f.code == errc::core_unavailable);
+  EXPECT(contains(f.text, "the system gave none"));
+}
+
 TEST_CASE("what was moved from says so, and can be assigned to") {
   engine_ears ears;
   engine host{ears.options(1)};

@@ -30,6 +30,21 @@ bool close(const c10::IValue& a, const c10::IValue& b, double tolerance = 1e-4) 
 
 }  // namespace
 
+TEST_CASE("weights without values of their own are refused by their names") {
+  const auto refused_with = [&](const at::Tensor& shift) {
+    torch::jit::Module module{"Net"};
+    module.register_buffer("shift", shift);
+    module.define("def forward(self, x):\n  return x + self.shift\n");
+    return refusal(module, {at::rand({2, 3})});
+  };
+  const auto meta = refused_with(at::empty({3}, at::TensorOptions().device(at::kMeta)));
+  EXPECT(meta.code == errc::unsupported_model);
+  EXPECT(contains(meta.text, "shift is on the device meta"));
+  const auto sparse = refused_with(at::eye(3).to_sparse());
+  EXPECT(sparse.code == errc::unsupported_model);
+  EXPECT(contains(sparse.text, "shift has the layout Sparse: make it dense first"));
+}
+
 TEST_CASE("S18: a traced model knows the example's names, dtypes and sizes") {
   const auto model = traced(modules::two_inputs(), {at::rand({2, 3}), at::rand({2, 3})});
   EXPECT((model.inputs() == std::vector<tensor_spec>{{at::kFloat, {2, 3}, "x"}, {at::kFloat, {2, 3}, "y"}}));
