@@ -141,9 +141,16 @@ std::optional<assignment> formation::next(clock::time_point now) {
 std::optional<std::size_t> formation::pick(core_wish wish) {
   wish.awaited = &awaited_;
   auto core = cores_.pick(wish);
-  if (!core && wish.bound) lacking_.cores.insert(*wish.bound);
-  if (!core && !wish.bound) lacking_.groups.insert(wish.group);
-  return core;
+  if (core) return core;
+  if (wish.bound) {
+    lacking_.cores.insert(*wish.bound);
+  } else if (!wish.avoid) {
+    lacking_.groups.insert(wish.group);
+  } else {
+    for (auto other : cores_.cores_of(wish.group))
+      if (other != *wish.avoid) lacking_.cores.insert(other);
+  }
+  return std::nullopt;
 }
 
 core_wish formation::wish_of(const deployment_state& d, const bucket_state& b, std::int64_t size, bool full) {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 namespace ganglion {
@@ -38,8 +39,14 @@ std::optional<std::string> key_of(const std::vector<c10::IValue>& leaves, const 
   return std::string(bytes->begin(), bytes->end());
 }
 
-/// Whether the values beside the tensors are those that the model was compiled with.
-bool values_of_example(const signature& sig, const std::vector<c10::IValue>& leaves) {
+/// The signature of the programs that take the inputs.
+const signature& signature_for(const deployment& target, const checked_inputs& inputs) {
+  return target.model.signature(target.programs.buckets[inputs.bucket].programs.front());
+}
+
+/// Whether all that goes to every chunk is known to be what the model was compiled with.
+bool values_of_example(const signature& sig, const scatter_rule& rule, const std::vector<c10::IValue>& leaves) {
+  if (std::ranges::any_of(rule.axis, [](std::int64_t axis) { return axis < 0; })) return false;
   std::size_t i = 0;
   for (const auto& argument : sig.example)
     for (const auto& wanted : leaves_of(argument)) {
@@ -154,10 +161,10 @@ std::uint64_t request::next_id() {
 expected<request_ptr> request::admit(std::uint64_t id, std::shared_ptr<const deployment> target, checked_inputs inputs,
                                      std::shared_ptr<admission> gate, gather::sink&& deliver,
                                      request_options&& options) {
-  const auto& sig = target->model.signature();
-  const bool drops_rows =
-      inputs.rows == 0 && target->rule().is_batch_dim && !values_of_example(sig, inputs.leaves);
-  if (drops_rows) inputs = with_a_row(std::move(inputs), sig, target->rule());
+  const auto& rule = target->rule();
+  const auto& sig = signature_for(*target, inputs);
+  const bool drops_rows = inputs.rows == 0 && rule.is_batch_dim && !values_of_example(sig, rule, inputs.leaves);
+  if (drops_rows) inputs = with_a_row(std::move(inputs), sig, rule);
   auto row_bytes = bytes_per_row(inputs.leaves, inputs.rows, options.tenant);
   if (auto refused = gate->enter(inputs.rows, inputs.rows * row_bytes)) return *refused;
   target->counters->accepted(inputs.rows, inputs.rows * row_bytes);
@@ -224,7 +231,7 @@ void request::refuse(failure f) {
 void request::answer_empty() {
   std::vector<c10::IValue> leaves;
   std::size_t i = 0;
-  const auto& sig = target_->model.signature();
+  const auto& sig = signature_for(*target_, inputs_);
   const auto specs = answer_specs(target_->model, target_->programs, inputs_);
   for (auto& leaf : leaves_of(sig.result)) {
     if (leaf.value.isTensor()) {

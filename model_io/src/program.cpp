@@ -205,6 +205,7 @@ expected<program> rebuild_program(const program_request& request, const std::str
   std::vector<std::string_view> kinds{"as_is"};
   const auto kind = recipe.empty() ? "onednn" : kind_of(recipe);
   if (kind != "as_is") kinds.insert(kinds.begin(), "frozen");
+  if (kind == "winograd") kinds.insert(kinds.begin(), "onednn");
   if (kind != "as_is" && kind != "frozen") kinds.insert(kinds.begin(), kind);
   return with_threads(request.how.threads, [&] { return first_right(request, wanted, kinds); });
 }

@@ -67,7 +67,7 @@ jit::Module program_builder::fused(const signature& sig, bool winograd) {
   auto& graph = *copy.get_method("forward").graph();
   write_out_encoder_layers(graph);
   const auto arguments = execution{copy, sig, cast_}.stack_of(made_leaves(sig, 1));
-  fuse(graph, arguments, weights_, winograd);
+  fuse(graph, arguments, winograd ? winograd_weights_ : weights_, winograd);
   return copy;
 }
 

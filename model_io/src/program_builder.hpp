@@ -49,7 +49,8 @@ class program_builder {
   torch::jit::Module source_;
   auto_cast cast_;
   std::stop_token stop_;
-  weights_by_tensor weights_;
+  // Apart: a program keeps no layouts of one that was not chosen.
+  weights_by_tensor weights_, winograd_weights_;
   /// Those that do for every shape.
   std::map<std::string, torch::jit::Module, std::less<>> made_;
 };

@@ -30,7 +30,7 @@ import torch
 import torch_neuron
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GANGLION = pathlib.Path(torch_neuron.__file__).resolve().parents[2] / "bin/ganglion"
+GANGLION = pathlib.Path(torch_neuron._engine.__file__).resolve().parents[2] / "bin/ganglion"
 RESNET50 = ROOT / "build/models/resnet50.pt"
 
 

@@ -135,8 +135,9 @@ def forward(self, x, n: int):
     EXPECT((leaves[0].value.toTensor().scalar_type() == at::kLong));
     EXPECT(leaves[1].value.toInt() == n);
   };
-  expect_answer(answer_to(none, 2), 2);
-  EXPECT(host.status().models.front().executions_in_flight == 0);
+  const auto known = answer_to(none, 2);
+  expect_answer(known, 2);
+  EXPECT(known.timing.executions == 0);
   const auto other = answer_to(none, 4);
   expect_answer(other, 4);
   EXPECT(other.timing.executions == 1);
@@ -145,6 +146,16 @@ def forward(self, x, n: int):
   request_options options;
   options.outputs = {at::empty({0, 4}, at::kLong)};
   EXPECT(failure_of([&] { answer_to(none, 3, options); }).code == errc::gather_mismatch);
+  data_parallel fixed{host, compiled(modules::scripted("def forward(self, x, n: int):\n  return x + 1, n\n"),
+                                     {counted({3, 2}), 2})};
+  options.outputs = {at::empty({0, 2})};
+  auto into_it = fixed.submit({at::empty({0, 2}), 7}, options).get();
+  EXPECT(leaves_of(into_it.outputs)[0].value.toTensor().is_same(options.outputs[0]));
+  EXPECT(leaves_of(into_it.outputs)[1].value.toInt() == 7);
+  // A tensor of no dimension goes to every chunk, as a number does.
+  data_parallel by_tensor{host, compiled(modules::scripted("def forward(self, x, n):\n  return x.repeat(1, int(n))\n"),
+                                         {counted({3, 2}), at::scalar_tensor(2, at::kLong)})};
+  EXPECT((answer(by_tensor, {at::empty({0, 2}), at::scalar_tensor(3, at::kLong)}).sizes() == at::IntArrayRef{0, 6}));
   parallel.disable_dynamic_batching();
   EXPECT(failure_of([&] { answer_to(none, 4); }).code == errc::batch_size_mismatch);
 }

@@ -3,6 +3,7 @@
 #include "fused_node.hpp"
 #include "graph_shapes.hpp"
 #include "plan_writer.hpp"
+#include "primitives.hpp"
 
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
@@ -90,17 +91,18 @@ void fuse(jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_
     open = nullptr;
     if (segment fresh{shapes, weights}; fresh.add(node)) open = &segments.emplace_back(std::move(fresh));
   }
-  bool any = false, any_for_winograd = false;
+  bool any = false, any_by_winograd = false;
   // The last one first: what an earlier one makes is replaced in those after it.
   for (auto s = segments.rbegin(); s != segments.rend(); ++s) {
     const auto plan = std::move(*s).replace(graph, winograd);
     if (!plan) continue;
     any = true;
-    any_for_winograd = any_for_winograd || std::ranges::any_of(plan->steps, [&](const fused_step& step) {
-                         return is_for_winograd(*plan, step);
-                       });
+    any_by_winograd = any_by_winograd || (winograd && std::ranges::any_of(plan->steps, [&](const fused_step& step) {
+                        return can_use_winograd(*plan, step);
+                      }));
   }
-  if (winograd && !any_for_winograd) throw std::runtime_error{"it has no convolution in fp32 that is for Winograd's method"};
+  if (winograd && !any_by_winograd)
+    throw std::runtime_error{"it has no convolution that oneDNN does by Winograd's method here"};
   if (!any) throw std::runtime_error{"it has no convolution and no linear layer with constant weights"};
   jit::EliminateDeadCode(graph.block());
 }

@@ -17,7 +17,7 @@ using weights_by_tensor = std::map<c10::TensorImpl*, std::pair<at::Tensor, std::
 /// Replaces runs of convolutions, linear layers and what goes with them in a graph by nodes that compute a
 /// `fused_plan`, for inputs of exactly the sizes of `arguments` (forward's, the module first). The graph must be
 /// a frozen module's. Throws std::runtime_error where there is nothing to replace, the graph branches, or `winograd` is
-/// asked for and nothing is for it.
+/// asked for and oneDNN can do nothing so.
 void fuse(torch::jit::Graph& graph, const std::vector<c10::IValue>& arguments, weights_by_tensor& weights,
           bool winograd = false);
 

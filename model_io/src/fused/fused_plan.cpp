@@ -89,12 +89,6 @@ bool join_addition(fused_plan& plan) {
 
 }  // namespace
 
-bool is_for_winograd(const fused_plan& plan, const fused_step& step) {
-  const fused_step::sizes_2d one{1, 1}, three{3, 3};
-  return step.what == operation::convolution && step.kernel == three && step.stride == one && step.dilation == one &&
-         step.groups == 1 && plan.values[step.inputs[0]].dtype == at::kFloat;
-}
-
 bool is_heavy(const fused_step& step) {
   return step.what == operation::convolution || step.what == operation::linear;
 }

@@ -64,9 +64,6 @@ struct fused_plan {
 /// two operations that made its summands, where nobody else looks at what lies between.
 fused_plan with_steps_joined(fused_plan plan);
 
-/// Whether the step is a convolution of 3 times 3 in fp32 at every place, of all channels: what Winograd's method is for.
-bool is_for_winograd(const fused_plan& plan, const fused_step& step);
-
 /// Whether the step is one of those that take nearly all the time of a network.
 bool is_heavy(const fused_step& step);
 

@@ -77,33 +77,43 @@ void add_constants(made_primitive& result, const Description& description, const
   if (step.bias) result.constants.emplace(DNNL_ARG_BIAS, step.bias->in_layout(description.bias_desc()));
 }
 
-made_primitive convolution(const fused_plan& plan, const fused_step& step, const memory::desc* sum) {
+/// Empty where oneDNN does not have the method for it. `sum` is the layout of what is added, or null.
+dnnl::convolution_forward::primitive_desc described(const fused_plan& plan, const fused_step& step, algorithm method,
+                                                    const memory::desc* sum) {
   const auto& from = plan.values[step.inputs[0]];
   const auto& to = plan.values[step.output];
-  const auto type = onednn_type(from.dtype);
   const auto in = from.sizes[1] / step.groups, out = to.sizes[1] / step.groups;
   memory::dims sizes{out, in, step.kernel[0], step.kernel[1]};
   if (step.groups > 1) sizes.insert(sizes.begin(), step.groups);
-  const memory::desc weights{sizes, type, memory::format_tag::any};
+  const memory::desc weights{sizes, onednn_type(from.dtype), memory::format_tag::any};
   const auto bias = step.bias ? bias_layout(to.sizes[1]) : memory::desc{};
   memory::dims dilation{step.dilation[0] - 1, step.dilation[1] - 1};
-  const auto described = [&](algorithm method) {
-    const dnnl::convolution_forward::desc wanted{inference,
-                                                 method,
-                                                 any_layout(from),
-                                                 weights,
-                                                 bias,
-                                                 sum ? *sum : any_layout(to),
-                                                 dims(step.stride),
-                                                 dilation,
-                                                 dims(step.padding),
-                                                 padding_behind(from, to, step)};
-    constexpr bool may_be_missing = true;
-    return dnnl::convolution_forward::primitive_desc{wanted, attributes_of(step), onednn_cpu(), may_be_missing};
-  };
+  const dnnl::convolution_forward::desc wanted{inference,
+                                               method,
+                                               any_layout(from),
+                                               weights,
+                                               bias,
+                                               sum ? *sum : any_layout(to),
+                                               dims(step.stride),
+                                               dilation,
+                                               dims(step.padding),
+                                               padding_behind(from, to, step)};
+  constexpr bool may_be_empty = true;
+  return {wanted, attributes_of(step), onednn_cpu(), may_be_empty};
+}
+
+/// Whether Winograd's method is for it.
+bool is_for_winograd(const fused_plan& plan, const fused_step& step) {
+  const sizes_2d one{1, 1}, three{3, 3};
+  return step.what == operation::convolution && step.kernel == three && step.stride == one && step.dilation == one &&
+         step.groups == 1 && plan.values[step.inputs[0]].dtype == at::kFloat;
+}
+
+made_primitive convolution(const fused_plan& plan, const fused_step& step, const memory::desc* sum) {
   dnnl::convolution_forward::primitive_desc description;
-  if (plan.winograd && is_for_winograd(plan, step)) description = described(algorithm::convolution_winograd);
-  if (!description) description = described(algorithm::convolution_direct);
+  if (plan.winograd && is_for_winograd(plan, step))
+    description = described(plan, step, algorithm::convolution_winograd, sum);
+  if (!description) description = described(plan, step, algorithm::convolution_direct, sum);
   auto result = made("a convolution of these sizes", description);
   result.primitive = dnnl::convolution_forward{description};
   result.inputs = {description.src_desc()};
@@ -182,6 +192,11 @@ made_primitive each_element(const fused_step& step, const std::vector<memory::de
 }
 
 }  // namespace
+
+bool can_use_winograd(const fused_plan& plan, const fused_step& step) {
+  if (!is_for_winograd(plan, step)) return false;
+  return static_cast<bool>(described(plan, step, algorithm::convolution_winograd, nullptr));
+}
 
 memory::desc plain_layout(const fused_value& value) { return plain_layout(value.sizes, onednn_type(value.dtype)); }
 

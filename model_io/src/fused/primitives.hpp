@@ -37,6 +37,10 @@ struct made_primitive {
 made_primitive make_primitive(const fused_plan& plan, const fused_step& step,
                               const std::vector<dnnl::memory::desc>& inputs, const dnnl::memory::desc* sum);
 
+/// Whether the step is a convolution that oneDNN does by Winograd's method on this CPU: of 3 times 3 in fp32 at every
+/// place, of all channels.
+bool can_use_winograd(const fused_plan& plan, const fused_step& step);
+
 /// The layout of a value without gaps, the last dimension the innermost.
 dnnl::memory::desc plain_layout(const fused_value& value);
 

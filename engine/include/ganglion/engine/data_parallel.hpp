@@ -143,7 +143,8 @@ class data_parallel {
   /// answer; `invalid_argument` for a priority that there is not.
   std::future<response> submit(std::vector<c10::IValue> inputs, request_options options);
   /// For coroutines without Asio: `response r = co_await parallel.infer(inputs, options);`. Throws like `submit`, and
-  /// `queue_full` where as many coroutines and handlers as `max_queued_rows` wait for the completion thread. The
+  /// `queue_full` where as many coroutines and handlers as `max_queued_rows`, 4,096 at least, wait for the completion
+  /// thread. The
   /// coroutine goes on on the engine's completion thread, never inside the call, and may call anything there but must
   /// not block it for long. The object must live until the coroutine was suspended.
   inference infer(std::vector<c10::IValue> inputs, request_options options);
@@ -159,7 +160,7 @@ class data_parallel {
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
   /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a thread
-  /// of its own.
+  /// of its own. Throws `queue_full` as `infer` does.
   std::function<void(std::function<void()>)> poster() const;
 
   /// Turns dynamic batching off for all calls that come after it; there is no way back (S14). From then on
@@ -225,7 +226,10 @@ class [[nodiscard]] inference {
     auto resume = on_.poster();
     answer_ = std::make_shared<answer>();
     if (options_.stop.stop_possible())
-      answer_->callers.emplace(options_.stop, [gone = answer_->gone]() mutable { gone.request_stop(); });
+      answer_->callers.emplace(options_.stop, [gone = answer_->gone] {
+        auto kept = gone;  // what it stops may be the end of this callback
+        kept.request_stop();
+      });
     options_.stop = answer_->gone.get_token();
     on_.start(std::move(inputs_), std::move(options_), [to = answer_, caller, resume = std::move(resume)](response&& r) {
       to->value = std::move(r);

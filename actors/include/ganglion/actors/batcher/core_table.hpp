@@ -49,6 +49,7 @@ class core_table {
 
   bool is_up(std::size_t core) const;
   std::size_t count_up(std::size_t group) const { return groups_[group].value->total().up; }
+  const std::vector<std::size_t>& cores_of(std::size_t group) const { return groups_[group].value->cores(); }
   bool all_lost(const std::vector<std::size_t>& among) const;
   /// Whether one of them is there, apart from `core`.
   bool any_up_beside(const std::vector<std::size_t>& among, std::size_t core) const;
