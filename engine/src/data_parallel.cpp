@@ -320,8 +320,8 @@ void detail::completion_thread::require_room(const data_parallel& parallel) {
   const auto most = std::max(least, parallel.impl_->host->gate->limits().max_queued_rows);
   if (waiting >= most)
     throw error(errc::queue_full,
-                fmt::format("{} handlers wait for the engine's completion thread, and no more than {} (max_queued_rows, "
-                            "or {}) may: give them an executor of their own, or make them shorter",
+                fmt::format("{} handlers wait for the engine's completion thread, and no more than {} "
+                            "(max_queued_rows, or {}) may: give them an executor of their own, or make them shorter",
                             waiting, most, least));
 }
 

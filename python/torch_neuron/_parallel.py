@@ -266,8 +266,8 @@ class DataParallel(torch.nn.Module):
 
         Calls that came before are answered wholly by the old model, those that come after it by the new one, and none
         is refused for it. The new one takes and returns what the old one does, in arguments of the same names and
-        defaults; it is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model serves on.
-        Several replacements are done one after the other.
+        defaults; it is loaded beside it on the same cores. All settings stay. Where it cannot be loaded, the old model
+        serves on. Several replacements are done one after the other.
         On asyncio: ``await asyncio.to_thread(model_parallel.replace, model)``.
 
         Raises:

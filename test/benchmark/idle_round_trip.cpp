@@ -1,7 +1,7 @@
 // One request of one row at a time, to a model that does nothing: what its round trip takes is the engine's own. Told
 // is its p50 against that of the least that it could be, a ring of three threads which hand a token on by condition
-// variables. The two take turns. Then the same with a millisecond between one round trip and the next, after which every
-// thread sleeps.
+// variables. The two take turns. Then the same with a millisecond between one round trip and the next, after which
+// every thread sleeps.
 #include "measure.hpp"
 
 #include <bench_pinning.hpp>

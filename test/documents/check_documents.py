@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Checks the project's documents: check_documents.py links|readme|snippets|protocol|names ROOT"""
+"""Checks the project's documents: check_documents.py links|readme|snippets|quickstart|protocol|names ROOT"""
 
+import json
 import pathlib
 import re
 import sys
@@ -91,6 +92,23 @@ def check_snippets(root):
         yield f"only {count} pieces of code were found: this check looks in the wrong place"
 
 
+def check_quickstart(root):
+    """scripts/quickstart runs programs that its build preset builds, with flags that the command has."""
+    script = (root / "scripts/quickstart").read_text().replace("\\\n", " ")
+    presets = json.loads((root / "CMakePresets.json").read_text())["buildPresets"]
+    targets = next(preset["targets"] for preset in presets if preset["name"] == "quickstart")
+    calls = re.findall(r"build/release/bin/(\w+) +([^;\n]*)", script)
+    if {program for program, _ in calls} != {"mnist", "ganglion"}:
+        yield f"scripts/quickstart runs {calls}, but the main job is mnist and ganglion"
+    known = "".join(source.read_text() for source in sorted((root / "tools").glob("*.cpp")))
+    for program, arguments in calls:
+        if {"ganglion": "ganglion_command"}.get(program, program) not in targets:
+            yield f"scripts/quickstart runs {program}, which its build preset does not build"
+        for flag in re.findall(r"(?<=\s)--[\w-]+", " " + arguments):
+            if f'"{flag}' not in known and f",{flag}" not in known:
+                yield f"scripts/quickstart gives {program} {flag}, which no verb has"
+
+
 def check_protocol(root):
     """docs/protocol.md names each message, handle and role of actors/protocol."""
     text = (root / "docs/protocol.md").read_text()
@@ -129,8 +147,8 @@ def check_names(root):
 
 
 def main():
-    checks = {"links": check_links, "readme": check_readme, "snippets": check_snippets, "protocol": check_protocol,
-              "names": check_names}
+    checks = {"links": check_links, "readme": check_readme, "snippets": check_snippets, "quickstart": check_quickstart,
+              "protocol": check_protocol, "names": check_names}
     if len(sys.argv) != 3 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     problems = list(checks[sys.argv[1]](pathlib.Path(sys.argv[2])))

@@ -9,7 +9,7 @@ namespace ganglion {
 
 namespace {
 
-/// Winograd's layouts hold other numbers than the weights: they are made from plain ones, and nothing is made from them.
+/// Winograd's layouts hold other numbers than the weights: they are made from plain ones, and nothing is made of them.
 bool is_opaque(const dnnl::memory::desc& layout) { return layout.data.format_kind == dnnl_format_kind_wino; }
 
 dnnl::memory copied_into(const dnnl::memory::desc& layout, dnnl::memory from) {

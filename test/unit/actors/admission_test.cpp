@@ -9,6 +9,11 @@
 
 using namespace ganglion;
 
+TEST_CASE("without options 65,536 rows and 1 GiB may wait") {
+  EXPECT(admission_limits{}.max_queued_rows == 65'536);
+  EXPECT(admission_limits{}.max_queued_bytes == std::int64_t{1} << 30);
+}
+
 TEST_CASE("limits must be positive") {
   EXPECT(validate(admission_limits{}).has_value());
   EXPECT(validate(admission_limits{1, 1}).has_value());

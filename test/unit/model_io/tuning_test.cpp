@@ -74,7 +74,7 @@ TEST_CASE("fused programs are right: residual blocks, at several batches") {
   for (const std::int64_t batch : {1, 2, 5}) check(with_weights(residual_weights, residual), {batch, 3, 21, 18});
 }
 
-TEST_CASE("fused programs are right: convolutions by Winograd's method, with sums and functions, are others than the direct ones") {
+TEST_CASE("fused programs are right: convolutions by Winograd's method, and they are others than the direct ones") {
   const auto code = R"(
 def forward(self, x):
   x = torch.relu(torch.conv2d(x, self.w0, None, [1, 1], [1, 1]))
@@ -100,7 +100,9 @@ def forward(self, x):
   of_two_shapes.more_examples = {{at::randn({5, 3, 29, 22})}, {at::randn({1, 3, 8, 8})}};
   EXPECT(trace(module, {x}, of_two_shapes).recipe(2) == "winograd");
 
-  auto answer_of = [&](const std::string& name) { return trace(module, {x}, only(name)).make_replica().run({x}).toTensor(); };
+  auto answer_of = [&](const std::string& name) {
+    return trace(module, {x}, only(name)).make_replica().run({x}).toTensor();
+  };
   EXPECT_FALSE(answer_of("winograd").equal(answer_of("onednn")));
 }
 

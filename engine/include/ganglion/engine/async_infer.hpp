@@ -37,8 +37,8 @@ struct completion_thread {
   std::atomic<std::int64_t>* waiting;  ///< handlers that are posted and not yet called
 
   static completion_thread of(const data_parallel& parallel);
-  /// Errors: `queue_full`, thrown, where as many handlers wait as rows may (`engine_options::max_queued_rows`, but 4,096
-  /// at least).
+  /// Errors: `queue_full`, thrown, where as many handlers wait as rows may (`engine_options::max_queued_rows`), 4,096 at
+  /// least.
   static void require_room(const data_parallel& parallel);
 };
 
@@ -144,8 +144,9 @@ void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begi
 /// associated executor, with its associated allocator, or else called on the engine's completion thread; until then its
 /// executor has outstanding work. Its cancellation slot takes the request back, as the stop token of the options does.
 /// What it throws goes to whoever runs its executor (on the completion thread: to the log), never to a core.
-/// Throws `queue_full` where the handler names no executor and as many of that kind as `max_queued_rows`, 4,096 at least,
-/// wait for the completion thread: they take longer than the requests. Give them an executor, or make them shorter.
+/// Throws `queue_full` where the handler names no executor and as many of that kind as `max_queued_rows`, 4,096 at
+/// least, wait for the completion thread: they take longer than the requests. Give them an executor, or make them
+/// shorter.
 /// The object must live until the operation was started; the answer may come after it is gone.
 /// In a coroutine give inputs and options by name: g++ 12 destroys braced temporaries inside of `co_await` twice.
 template <class CompletionToken>

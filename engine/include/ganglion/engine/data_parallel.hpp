@@ -159,8 +159,8 @@ class data_parallel {
   /// `invalid_argument` for a `done` that is empty.
   void start(std::vector<c10::IValue> inputs, request_options options, std::function<void(response&&)> done);
   /// Runs functions on the engine's completion thread, which is there for the user's code: what they throw is logged.
-  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a thread
-  /// of its own. Throws `queue_full` as `infer` does.
+  /// It may outlive this object; what is posted after the engine and all of its data_parallels are gone runs on a
+  /// thread of its own. Throws `queue_full` as `infer` does.
   std::function<void(std::function<void()>)> poster() const;
 
   /// Turns dynamic batching off for all calls that come after it; there is no way back (S14). From then on
@@ -231,12 +231,13 @@ class [[nodiscard]] inference {
         kept.request_stop();
       });
     options_.stop = answer_->gone.get_token();
-    on_.start(std::move(inputs_), std::move(options_), [to = answer_, caller, resume = std::move(resume)](response&& r) {
+    auto done = [to = answer_, caller, resume = std::move(resume)](response&& r) {
       to->value = std::move(r);
       resume([to, caller] {
         if (to->wanted) caller.resume();
       });
-    });
+    };
+    on_.start(std::move(inputs_), std::move(options_), std::move(done));
   }
   response await_resume() {
     if (!answer_->value.ok()) throw error(std::move(answer_->value.error));
