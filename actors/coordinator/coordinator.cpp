@@ -164,6 +164,10 @@ caf::result<infer_response> on_infer(coordinator_pointer self, const infer_reque
   auto& s = self->state;
   senders_key key{caf::actor_cast<caf::actor_addr>(self->current_sender()), m.id};
   auto promise = self->make_response_promise<infer_response>();
+  if (!key.first) {  // nobody waits for it
+    s.config.target->counters->refused(errc::cancelled);
+    return promise;
+  }
   answer_once answer{promise, m};
   if (s.ids.contains(key)) {
     s.config.target->counters->refused(errc::invalid_argument);

@@ -6,6 +6,7 @@
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/Parallel.h>
+#include <cxxabi.h>
 #include <fmt/format.h>
 #include <omp.h>
 #include <pthread.h>
@@ -204,6 +205,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     } catch (const std::exception& e) {
       error = failed_load(errc::forward_failed, fmt::format("the model failed while it was warmed up on core nc:{}: {}",
                                                             config_.core, brief_message(e)));
+    } catch (const abi::__forced_unwind&) {
+      stay_until_the_process_ends();
     } catch (...) {
       error = failed_load(errc::forward_failed,
                           fmt::format("the model failed while it was warmed up on core nc:{}: it threw something that "

@@ -2,10 +2,12 @@
 
 #include "coordinator/outputs.hpp"
 #include "coordinator/rows_text.hpp"
+#include "core/process_end.hpp"
 
 #include <ganglion/model_io/replica.hpp>
 
 #include <ATen/ATen.h>
+#include <cxxabi.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -186,6 +188,8 @@ execution_report run_execution(execution_ptr work, replica& on, staging& buffers
   } catch (const std::exception& e) {
     report.computed = clock::now();
     report.error = forward_failure(*work, begun - 1, brief_message(e), core);
+  } catch (const abi::__forced_unwind&) {
+    stay_until_the_process_ends();
   } catch (...) {
     report.computed = clock::now();
     report.error =

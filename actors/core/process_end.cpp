@@ -29,4 +29,8 @@ void end_at_once(int status, void*) {
 unfinished_work::unfinished_work() noexcept { ++unfinished; }
 unfinished_work::~unfinished_work() { --unfinished; }
 
+void stay_until_the_process_ends() noexcept {
+  for (;;) ::pause();
+}
+
 }  // namespace ganglion

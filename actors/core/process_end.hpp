@@ -13,4 +13,8 @@ class unfinished_work {
   unfinished_work& operator=(const unfinished_work&) = delete;
 };
 
+/// For a thread that something ends by unwinding, as Python does with those that come back when its interpreter has
+/// gone: frames that are not ours are not to be unwound into ours.
+[[noreturn]] void stay_until_the_process_ends() noexcept;
+
 }  // namespace ganglion

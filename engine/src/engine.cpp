@@ -323,6 +323,11 @@ bool engine::drain(std::chrono::milliseconds bound) {
   return own().drain(bound);
 }
 
+void engine::shut_down() {
+  refuse_engine_thread("shut_down()");
+  own().shut_down();
+}
+
 engine& engine::process_default() {
   static auto* const instance = new engine;  // never destroyed: no static destructor waits for cores
   return *instance;

@@ -114,7 +114,6 @@ archive read(const fs::path& path) {
                             brief_message(e)));
     throw load_error(path, fmt::format("cannot be read as a TorchScript module: {}", brief_message(e)));
   }
-  result.module.eval();
   return result;
 }
 

@@ -149,6 +149,7 @@ compiled_model loaded(const fs::path& path, const load_options& options) {
         fmt::format("is plain TorchScript and was never traced by Ganglion: run `ganglion trace {} --input "
                     "SPEC --output OUT.pt`, or call ganglion::trace, first",
                     path.native()));
+  module.eval();
   if (!manifest_text) manifest_text = manifest_in(module);
   return rebuilt(fmt::format("'{}'", path.native()), std::move(module), manifest_text, options);
 }

@@ -96,6 +96,30 @@ std::string rows_are_equal(const signature& sig) {
                      fmt::join(values, " and "));
 }
 
+/// The lowest or the highest value of an example's tensor; of floats, one that is far from all that it has.
+at::Scalar extreme(const tensor_spec& spec, const value_range& range, bool high) {
+  if (spec.dtype == at::kBool) return high;
+  if (c10::isIntegralType(spec.dtype, false)) return static_cast<std::int64_t>(high ? range.high : range.low);
+  const auto far = 100 * (range.deviation > 0 ? range.deviation : 1.0);
+  return range.mean + (high ? far : -far);
+}
+
+/// The leaves with rows of one extreme value each: one for those at even places, one for those at odd places.
+std::vector<c10::IValue> with_extreme_rows(std::vector<c10::IValue> leaves, const signature& sig, bool even_high,
+                                           bool odd_high) {
+  std::size_t tensors = 0;
+  for (auto& leaf : leaves) {
+    if (!leaf.isTensor()) continue;
+    const auto& spec = sig.inputs[tensors];
+    const auto& range = sig.ranges[tensors++];
+    if (spec.shape.empty()) continue;
+    auto rows = at::full(spec.shape, extreme(spec, range, even_high), spec.dtype);
+    rows.slice(0, 1, c10::nullopt, 2).fill_(extreme(spec, range, odd_high));
+    leaf = std::move(rows);
+  }
+  return leaves;
+}
+
 class probe {
  public:
   probe(const torch::jit::Module& source, const signature& sig, std::vector<c10::IValue> base,
@@ -113,7 +137,8 @@ class probe {
     if (auto reason = sizes_changed(expected_); !reason.empty()) return reason;
     for (auto row : rows_to_try(batch_))
       if (auto reason = neighbours_matter(row); !reason.empty()) return reason;
-    return position_matters();
+    if (auto reason = position_matters(); !reason.empty()) return reason;
+    return far_neighbours_matter();
   }
 
  private:
@@ -152,11 +177,42 @@ class probe {
     const auto given = outputs(drawn(among_others, [&](const auto& leaves) { return differ(base_, leaves); }));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
-      if (auto change = changed(i, expected_[i].select(0, row), given[i].select(0, row)))
-        return fmt::format(
-            "the {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
-            "were replaced)",
-            sig_.outputs[i].name, row, batch_, *change);
+      if (auto change = changed(expected_[i].select(0, row), given[i].select(0, row), magnitudes_[i]))
+        return depends_on_neighbours(i, row, *change);
+    return {};
+  }
+
+  std::string depends_on_neighbours(std::size_t output, std::int64_t row, double change) const {
+    return fmt::format(
+        "the {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
+        "were replaced)",
+        sig_.outputs[output].name, row, batch_, change);
+  }
+
+  /// Runs rows of extreme values among their like, and then low and high ones in turn: what depends on the largest of
+  /// the batch, on whether any is set, or on how many are equal, is often the same for all rows that are drawn.
+  std::string far_neighbours_matter() const {
+    const auto answers = [this](bool even_high, bool odd_high) {
+      return outputs(with_extreme_rows(base_, sig_, even_high, odd_high));
+    };
+    std::vector<at::Tensor> low, high, mixed;
+    try {
+      low = answers(false, false);
+      high = answers(true, true);
+      mixed = answers(false, true);
+    } catch (const std::exception&) {
+      return {};  // no values for this model, such as indices in floats: nothing is learned from them
+    }
+    for (const auto* given : {&low, &high, &mixed})
+      if (auto reason = sizes_changed(*given); !reason.empty()) return reason;
+    for (std::size_t i = 0; i < mixed.size(); ++i) {
+      const auto magnitude = std::max(compare(low[i], low[i])->magnitude, compare(high[i], high[i])->magnitude);
+      for (std::int64_t row = 0; row < batch_; ++row) {
+        const auto& alike = row % 2 == 0 ? low[i] : high[i];
+        if (auto change = changed(alike.select(0, row), mixed[i].select(0, row), magnitude))
+          return depends_on_neighbours(i, row, *change);
+      }
+    }
     return {};
   }
 
@@ -165,7 +221,7 @@ class probe {
     const auto given = outputs(with_rows_moved(base_));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
     for (std::size_t i = 0; i < given.size(); ++i)
-      if (auto change = changed(i, expected_[i].roll(1, 0), given[i]))
+      if (auto change = changed(expected_[i].roll(1, 0), given[i], magnitudes_[i]))
         return fmt::format(
             "the {} depends on the place of a row in the batch (it changed by {:.2g} when the rows "
             "were moved by one)",
@@ -174,11 +230,9 @@ class probe {
   }
 
   /// By how much, where it is more than rounding; judged by the magnitude of the whole output.
-  std::optional<double> changed(std::size_t output, const at::Tensor& reference,
-                                const at::Tensor& given) const {
+  static std::optional<double> changed(const at::Tensor& reference, const at::Tensor& given, double magnitude) {
     const auto difference = compare(reference, given);
-    if (difference && difference->largest <= rounding_tolerance(reference.scalar_type(), magnitudes_[output]))
-      return {};
+    if (difference && difference->largest <= rounding_tolerance(reference.scalar_type(), magnitude)) return {};
     return difference ? difference->largest : 0;
   }
 

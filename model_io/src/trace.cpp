@@ -42,6 +42,12 @@ void check_weights(const jit::Module& module) {
   }
 }
 
+bool is_training(const jit::Module& module) {
+  for (const auto& part : module.modules())
+    if (part.hasattr("training") && part.is_training()) return true;
+  return false;
+}
+
 /// A copy with types, code and weights of its own, in eval mode. Writing it out and reading it back also
 /// shows now, rather than at `save`, what cannot be stored.
 jit::Module own_copy(const jit::Module& module) {
@@ -250,7 +256,7 @@ compiled_model traced(const jit::Module& module, const std::vector<c10::IValue>&
     throw error{errc::unsupported_model, "the module has no method forward"};
   check_weights(module);
   std::vector<std::string> warnings;
-  if (module.hasattr("training") && module.is_training())
+  if (is_training(module))
     warnings.push_back("the module was in training mode; it was traced in eval mode");
   program_builder builder{own_copy(module), options.auto_cast, std::move(stop)};
   std::vector<compiled_program> programs;

@@ -11,9 +11,14 @@ struct wrong_type : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Fetched when the module is made, and kept: once the interpreter is ending nothing can be imported.
+py::object exception_maker() {
+  static auto* const kept = new py::object(py::module_::import("torch_neuron.errors").attr("_make"));
+  return *kept;
+}
+
 py::object made(std::string_view code, const failure& f, bool retryable) {
-  return py::module_::import("torch_neuron.errors")
-      .attr("_make")(code, f.text, retryable, f.first_row, f.last_row, f.core);
+  return exception_maker()(code, f.text, retryable, f.first_row, f.last_row, f.core);
 }
 
 void raise(const py::object& exception) {
@@ -27,6 +32,7 @@ py::object exception_for(const failure& f) { return made(to_string(f.code), f, r
 void refuse_type(const std::string& sentence) { throw wrong_type(sentence); }
 
 void translate_errors() {
+  exception_maker();
   py::register_exception_translator([](std::exception_ptr thrown) {
     if (!thrown) return;
     try {

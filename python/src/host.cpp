@@ -5,6 +5,8 @@
 #include "options_reader.hpp"
 #include "parallel.hpp"
 
+#include <ganglion/actors/core/cpu_lane.hpp>
+
 #include <pthread.h>
 
 #include <algorithm>
@@ -72,6 +74,7 @@ engine& host() {
   const std::lock_guard lock(making);
   if (!made_engine.load()) {
     auto options = wanted;
+    options.shutdown_bound = end_bound;
     options.log = [](log_level level, std::string_view sentence) { box().put(level, sentence); };
     completions::process_wide();  // here and not in a fork before
     made_engine.store(new engine(std::move(options)), std::memory_order_release);
@@ -134,11 +137,13 @@ void say_what_was_logged(const py::object& place, const parallel* own) {
   }
 }
 
-void drain_host(std::chrono::milliseconds bound) {
-  if (auto* there = made_host(); there && !must_leak()) {
-    const without_gil others_run;
-    there->drain(bound);
-  }
+void end_host() {
+  auto* const there = made_host();
+  if (!there) return;
+  const without_gil others_run;
+  there->shut_down();
+  // An operator of a model that is written in Python is not to come back into an interpreter that has gone.
+  wait_for_abandoned_lanes(end_bound);
 }
 
 }  // namespace ganglion::python

@@ -30,7 +30,11 @@ class parallel;
 /// holds the GIL.
 void say_what_was_logged(const pybind11::object& place = pybind11::none(), const parallel* own = nullptr);
 
-/// Waits until what was accepted is answered, at most so long, and takes no more.
-void drain_host(std::chrono::milliseconds bound);
+/// What is in flight when the interpreter ends, and what futures call back, may take so long together.
+inline constexpr std::chrono::seconds end_bound{5};
+
+/// Ends the engine, where there is one: takes no more, answers what was accepted, with `draining` when `end_bound` has
+/// passed, and waits as long again for what the cores are in the middle of.
+void end_host();
 
 }  // namespace ganglion::python

@@ -40,9 +40,24 @@ void wait_until(std::chrono::steady_clock::time_point latest, Condition holds) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-int other_threads() { return py::module_::import("threading").attr("active_count")().cast<int>() - 1; }
+/// None where a signal's handler raises, as a second Ctrl-C does: nothing may keep the end from what follows.
+int other_threads() {
+  try {
+    return py::module_::import("threading").attr("active_count")().cast<int>() - 1;
+  } catch (py::error_already_set& e) {
+    e.discard_as_unraisable("the end of torch_neuron");
+    return 0;
+  }
+}
 
-bool is_daemon() { return py::module_::import("threading").attr("current_thread")().attr("daemon").cast<bool>(); }
+/// When nothing can be imported any more the interpreter's own thread is the only one left.
+bool is_daemon() {
+  try {
+    return py::module_::import("threading").attr("current_thread")().attr("daemon").cast<bool>();
+  } catch (const py::error_already_set&) {
+    return false;
+  }
+}
 
 }  // namespace
 
@@ -58,6 +73,10 @@ void require_usable() {
         fmt::format("the cores belong to process {}, and this is its fork {}: an engine does not survive a fork. Use "
                     "multiprocessing's \"spawn\" method, or make the first DataParallel after the fork",
                     maker.load(), ::getpid()));
+  refuse_at_the_end();
+}
+
+void refuse_at_the_end() {
   if (!ending.load(std::memory_order_relaxed)) return;
   if (is_telling || !is_daemon()) throw error(errc::draining, "the interpreter is ending: no more calls are taken");
   PyEval_SaveThread();

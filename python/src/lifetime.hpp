@@ -9,10 +9,13 @@
 namespace ganglion::python {
 
 /// Refuses what cannot work: in a fork of the process that made the engine, and once the interpreter is
-/// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`. A daemon
-/// thread that comes when the interpreter is ending stays here for the rest of the process, unless it is the one that
-/// tells futures, for which that end waits. The caller holds the GIL.
+/// ending. Every entry into the engine asks first. Throws `error` with `core_unavailable` or `draining`. The caller
+/// holds the GIL.
 void require_usable();
+/// The second half of that, for what needs no engine: throws `error` with `draining` once the interpreter is ending. A
+/// daemon thread that comes then stays here for the rest of the process, unless it is the one that tells futures, for
+/// which that end waits.
+void refuse_at_the_end();
 
 /// The calling thread tells futures, and runs what was added to them as callbacks.
 void this_thread_tells_futures() noexcept;

@@ -8,16 +8,13 @@ namespace py = pybind11;
 
 namespace {
 
-/// What is in flight when the interpreter ends, and what futures call back, may take so long together.
-constexpr std::chrono::seconds end_bound{5};
-
 /// Registered with Python's atexit. Afterwards no thread of ours touches Python any more.
 void end() {
   using namespace ganglion::python;
   if (must_leak()) return;  // a forked child: a thread that is not there may have any of the locks
   const auto latest = std::chrono::steady_clock::now() + end_bound;
   refuse_calls();
-  drain_host(end_bound);
+  end_host();
   close_to_threads(latest);
   leak_kept();
 }
@@ -36,6 +33,7 @@ PYBIND11_MODULE(_engine, m) {
   bind_status(m);
   m.def("configure", &configure, py::arg("options"));
   m.def("require_usable", &require_usable);
+  m.def("refuse_at_the_end", &refuse_at_the_end);
   m.def("tells_futures", &tells_futures);
   m.def("refuse_wait_for_future", &refuse_wait_for_future);
   m.def("end", &end);

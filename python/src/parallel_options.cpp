@@ -21,8 +21,9 @@ namespace {
 
 device_id device_id_from(py::handle item, std::size_t index) {
   if (PyUnicode_Check(item.ptr())) {
-    const auto* const text = PyUnicode_AsUTF8(item.ptr());
-    if (text != nullptr) return device_id(text);
+    Py_ssize_t size = 0;
+    const auto* const text = PyUnicode_AsUTF8AndSize(item.ptr(), &size);
+    if (text != nullptr) return device_id(std::string(text, static_cast<std::size_t>(size)));
     PyErr_Clear();
     refuse(py::str(py::module_::import("builtins").attr("ascii")(item)));
   }

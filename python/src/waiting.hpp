@@ -26,8 +26,10 @@ void wait(const Future& future, GiveUp give_up) {
 }
 
 /// What `work(stop token)` returns, done on a thread of its own. Ctrl-C asks it to stop, and waits until it has.
+/// `draining` once the interpreter is ending.
 template <class Work>
 auto interruptible(Work work) {
+  refuse_at_the_end();
   std::stop_source stop;
   auto result = std::async(std::launch::async, [&] { return work(stop.get_token()); });
   wait(result, [&] {

@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+from collections.abc import Mapping
 from numbers import Real
 
 import torch
@@ -37,6 +38,13 @@ def number(name, value):
         raise _make("invalid_argument", f"{name} is too large: give a number below 1.8e308") from None
 
 
+def not_negative(name, value):
+    value = number(name, value)
+    if not value >= 0:
+        raise _make("invalid_argument", f"{name} is {value}: give a number that is at least 0")
+    return value
+
+
 def text(name, value):
     if not isinstance(value, str):
         raise _make("wrong_type", f"{name} is a {type(value).__name__}: give a str")
@@ -53,6 +61,16 @@ def several(name, values, what):
         with contextlib.suppress(TypeError):
             return list(values)
     raise _make("wrong_type", f"{name} is a {type(values).__name__}: give a list of {what}")
+
+
+def by_name(name, values):
+    """Arguments by their names, as a dict."""
+    if not isinstance(values, Mapping):
+        raise _make("wrong_type", f"{name} is a {type(values).__name__}: give a dict of arguments by name")
+    for key in values:
+        if not isinstance(key, str):
+            raise _make("wrong_type", f"{name} has a key of type {type(key).__name__}: give names of arguments, as str")
+    return dict(values)
 
 
 def numbers(name, values):

@@ -122,9 +122,10 @@ class DataParallel(torch.nn.Module):
                 operator of a model, on a thread of the engine).
             RuntimeError: ``gather_mismatch``, ``forward_failed`` (the model's own error, with its rows and
                 core), ``core_lost``, ``core_unavailable`` (in a fork), ``core_memory_exceeded``, ``queue_full``,
-                ``draining``.
+                ``draining``, ``unsupported_model`` (called by a model that is being traced).
             KeyboardInterrupt: on Ctrl-C; the object can be used on.
         """
+        _refuse_tracing()
         inputs = self._arguments.values(inputs, kwargs)
         structure = self._structure
         if structure is None:
@@ -157,7 +158,8 @@ class DataParallel(torch.nn.Module):
             What is wrong with the call itself; the rest comes through the future.
             TypeError: a value that no model takes, or a name that does not fit.
             ValueError: ``invalid_argument``: a timeout, a priority, a tenant, an int or a str that cannot be.
-            RuntimeError: ``draining`` (closed, or the interpreter is ending), ``core_unavailable`` (in a fork).
+            RuntimeError: ``draining`` (closed, or the interpreter is ending), ``core_unavailable`` (in a fork),
+                ``unsupported_model`` (called by a model that is being traced).
         """
         return self._submit(here(), inputs, kwargs, timeout, priority, tenant)
 
@@ -173,6 +175,7 @@ class DataParallel(torch.nn.Module):
         return await asyncio.wrap_future(self._submit(*request))
 
     def _submit(self, place, inputs, kwargs, timeout, priority, tenant):
+        _refuse_tracing()
         own = self._arguments.names[len(inputs) :]
         of_request = {"timeout": (timeout, None), "priority": (priority, "normal"), "tenant": (tenant, "")}
         for name, (value, unset) in of_request.items():
@@ -328,6 +331,16 @@ class DataParallel(torch.nn.Module):
             "wrong_type",
             "a DataParallel belongs to the cores of its process and cannot be copied or pickled: save its model with "
             "torch.jit.save, and make another one there",
+        )
+
+
+def _refuse_tracing():
+    """What the cores compute is no part of a trace, in which the answer would stand as a constant."""
+    if torch.jit.is_tracing():
+        raise _make(
+            "unsupported_model",
+            "a DataParallel cannot be traced, by itself or in a model: trace the model, then make the DataParallel of "
+            "what trace() returned",
         )
 
 

@@ -2,14 +2,25 @@
 
 import contextlib
 import inspect
+import re
 import warnings
 
 import torch
 
 from ._arguments import Arguments, example_tuple, fill_in, parameters_of
-from ._structure import CONSTANTS, Structure, describe, has_classes, is_plain, leaf_names, leaves, put_together
+from ._structure import (
+    CONSTANTS,
+    Structure,
+    describe,
+    has_classes,
+    is_plain,
+    is_traceable,
+    leaf_names,
+    leaves,
+    put_together,
+)
 from ._warnings import say
-from .errors import _make
+from .errors import NeuronError, _make
 
 #: How far a trace may be from its module where nothing else is said, as torch.jit.trace compares them but for dtype.
 TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -86,22 +97,37 @@ def traced_module(module, arguments):
             return script, _values, live_structure(module, arguments)
     with torch.no_grad():
         output = call(module, arguments)
-    output_plain = is_plain(output)
+    shape = describe(output, "the output")
+    output_plain = is_plain(output) and is_traceable(output)
     if inputs_plain and output_plain and not by_name:
-        return torch.jit.trace(module, tuple(values), strict=False, check_trace=False), _values, None
+        return traced(module, tuple(values)), _values, None
     for leaf in leaves(output):
         if not isinstance(leaf, torch.Tensor):
             say(True, f"the model returns {leaf!r}, which is no tensor: it becomes a constant of the compiled model")
     structure = Structure(
         names,
         None if inputs_plain else [describe(value, name) for name, value in zip(names, values)],
-        None if output_plain else describe(output, "the output"),
+        None if output_plain else shape,
         defaults=arguments.defaults,
     )
     flat = FlatModule(module, structure, arguments)
-    tensors = structure.tensors_of(tuple(values))
-    script = torch.jit.trace(flat, tensors, strict=False, check_trace=False)
+    script = traced(flat, structure.tensors_of(tuple(values)))
     return script, lambda example: structure.tensors_of(tuple(example.values)), structure
+
+
+def traced(module, values):
+    try:
+        return torch.jit.trace(module, values, strict=False, check_trace=False)
+    except NeuronError:  # of a DataParallel in the module
+        raise
+    except Exception as e:
+        # Tensors stand in it with all their values, as " ( 0.5 [ CPUFloatType{1} ])" over several lines.
+        reason = re.sub(r"(?s) \(.*?Type\{.*?\]\)", "", str(e)).strip().partition("\n")[0].rstrip(".")
+        raise _make(
+            "unsupported_model",
+            f"the module cannot be traced: {type(e).__name__}: {reason}: make the tensors that it uses parameters or "
+            "buffers of an nn.Module, or trace torch.jit.script(model)",
+        ) from e
 
 
 def live_structure(module, arguments):

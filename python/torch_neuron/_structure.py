@@ -46,9 +46,19 @@ def is_plain(value):
         return all(map(is_plain, value))
     if type(value) in (list, dict):
         elements = list(value.values()) if type(value) is dict else value
-        keys = all(isinstance(key, str) for key in value) if type(value) is dict else True
+        keys = all(type(key) is str for key in value) if type(value) is dict else True
         return bool(elements) and keys and all(map(is_plain, elements)) and len(set(map(kind_of, elements))) == 1
     return isinstance(value, torch.Tensor)
+
+
+def is_traceable(value):
+    """Whether torch.jit.trace lets a model return a plain value: of lists and dicts it takes those of tensors, and of
+    dicts those of tuples of tensors too."""
+    if isinstance(value, tuple):
+        return all(map(is_traceable, value))
+    if isinstance(value, dict):
+        value = [tensor for v in value.values() for tensor in (v if isinstance(v, tuple) else [v])]
+    return isinstance(value, torch.Tensor) or all(isinstance(element, torch.Tensor) for element in value)
 
 
 def kind_of(value):
@@ -85,7 +95,7 @@ def describe(value, where, depth=0):
         return {"kind": "constant", "value": value if value == value else math.nan}
     if isinstance(value, dict):
         for key in value:
-            if type(key) not in (str, int, bool, float):
+            if not isinstance(key, (str, int, float)):
                 raise _make("wrong_type", f"{where} has the key {key!r}: keys are strings or numbers")
         return {
             "kind": "dict",

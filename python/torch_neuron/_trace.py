@@ -7,7 +7,7 @@ import torch
 
 from . import _engine, _options
 from ._arguments import Parameters, parameters_of
-from ._checks import natural, number, several
+from ._checks import by_name, natural, not_negative, number, several
 from ._scripting import script_module
 from ._structure import Structure
 from ._warnings import say
@@ -106,23 +106,25 @@ def trace(
         A :class:`NeuronModule`, which is a ScriptModule.
 
     A module that takes or returns what TorchScript has no type for (namedtuples, dicts of different things,
-    None), or that has arguments which can only be given by name, is traced with its tensors side by side: called from
-    Python it takes and returns what it always did.
+    None), that returns containers in a list or dict, or that has arguments which can only be given by name, is traced
+    with its tensors side by side: called from Python it takes and returns what it always did.
     Values that are no tensors are kept live where the module can be scripted (``torch.jit.script``); else
     those of the example become a part of the model, and another value at a call is refused.
 
     Raises:
-        TypeError: ``func`` is no module or function, the example holds what no model takes, or an option is unknown.
+        TypeError: ``func`` is no module or function, the example or the answer holds what no model takes or returns, an
+            argument has the wrong type, or an option is unknown.
         ValueError: ``shape_mismatch`` (the example does not fit forward), ``invalid_argument`` (no tensor in
             it, or an empty one; two examples of the same sizes).
-        RuntimeError: ``unsupported_model`` (changes its own attributes, has training wired in, returns no
-            tensor, or its trace does not do for another example what it does), ``forward_failed`` (fails on the
-            example).
+        RuntimeError: ``unsupported_model`` (``torch.jit.trace`` cannot trace it, calls a DataParallel, changes its own
+            attributes, has training wired in, returns no tensor, or its trace does not do for another example what it
+            does), ``forward_failed`` (fails on the example).
         KeyboardInterrupt: on Ctrl-C, when the run of the model that is under way has ended.
 
     Example:
         >>> model_neuron = torch.neuron.trace(model, torch.rand([1, 3, 224, 224]))
     """
+    _engine.refuse_at_the_end()
     pipeline_cores = _options.read(compiler_options)
     if auto_cast not in ("none", "bf16"):
         raise _make("invalid_argument", f"auto_cast is {auto_cast!r}: give 'none' or 'bf16'")
@@ -134,8 +136,10 @@ def trace(
         "threads": natural("threads", threads),
         "max_deviation": None if max_deviation is None else number("max_deviation", max_deviation),
     }
+    kwargs = {} if example_kwarg_inputs is None else by_name("example_kwarg_inputs", example_kwarg_inputs)
+    tolerance = None if check_tolerance is None else not_negative("check_tolerance", check_tolerance)
     script, arguments, options["calibration"], structure = script_module(
-        func, [example_inputs, *more], example_kwarg_inputs or {}, checks, check_tolerance, further
+        func, [example_inputs, *more], kwargs, checks, tolerance, further
     )
     if structure is not None:
         script._c._register_attribute(Structure.ATTRIBUTE, torch._C.StringType.get(), structure.to_json())

@@ -124,7 +124,7 @@ def long_to_load():
 
 
 def write_source(name, module):
-    torch.jit.save(torch.jit.script(module), at(name))
+    torch.jit.save(torch.jit.script(module.eval()), at(name))
 
 
 MODELS = {"linear": (Linear, ["f32[4,3]"]), "pair": (Pair, ["f32[2,3]", "f32[2,3]"]),

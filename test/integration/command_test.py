@@ -181,6 +181,19 @@ class Trace(Command):
         self.assertIsInstance(torch.jit.load(at("out.pt")), torch.jit.ScriptModule)
         self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "none", "--output", at("out.pt"))
 
+    def test_a_module_that_was_saved_in_training_mode_is_traced_in_eval_mode_with_a_warning(self):
+        warning = "the module was in training mode; it was traced in eval mode"
+        parts = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout())
+        for root_trains in (True, False):
+            module = torch.jit.script(parts.train())
+            module.training = root_trains
+            torch.jit.save(module, at("training.source.pt"))
+            traced = self.accepted("trace", at("training.source.pt"), "--input", "f32[4,3]", "--no-tune", "--output",
+                                   at("out.pt"), warnings=1)
+            self.assertEqual(traced.stderr, f"ganglion: warning: {warning}\n")
+            self.assertEqual(json.loads(self.accepted("info", at("out.pt"), "--json", warnings=1).stdout)["warnings"],
+                             [warning])
+
     def test_several_batches_and_lengths_are_programs_of_one_model_which_pads_and_trims(self):
         out = at("several.pt")
         self.accepted("trace", source("pair"), "--input", "f32[1,8]", "--input", "f32[1,8]", "--also", "f32[1,4];f32[1,4]",

@@ -166,6 +166,19 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("an engine that is shut down has answered what it accepted, and refuses what comes later") {
+  engine_ears ears;
+  engine host{ears.options(2)};
+  data_parallel parallel{host, plus_one(4)};
+  auto future = parallel.submit({counted({9, 3})});
+  host.shut_down();
+  REQUIRE(future.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+  EXPECT(same(future.get().toTensor(), counted({9, 3}) + 1));
+  host.shut_down();
+  EXPECT(failure_of([&] { parallel({counted({1, 3})}); }).code == errc::draining);
+  EXPECT(failure_of([&] { data_parallel{host, plus_one(4)}; }).code == errc::draining);
+}
+
 TEST_CASE("futures of threads that go on submitting while the engine ends are all answered or draining") {
   const auto model = plus_one(2);
   for (int round = 0; round < 10; ++round) {

@@ -2,10 +2,12 @@
 #include <support/calls.hpp>
 #include <support/forward_gate.hpp>
 
+#include <ganglion/actors/core/cpu_lane.hpp>
 #include <ganglion/actors/supervisor/supervisor.hpp>
 
 #include <caf/all.hpp>
 
+#include <future>
 #include <thread>
 
 using namespace ganglion;
@@ -40,6 +42,31 @@ infer_request request_of(std::uint64_t id, at::Tensor x) {
 }
 
 }  // namespace
+
+TEST_CASE("a client's own system ends while a forward of a request of its hangs, whom no limit ends") {
+  REQUIRE(wait_for_abandoned_lanes(1min));
+  forward_gate gate{0};
+  auto model = compiled(gated_plus_one(), {at::ones({8, 3})});
+  auto ended = std::async(std::launch::async, [&] {
+    settings config;
+    caf::actor_system system{config};
+    {
+      caf::scoped_actor client{system};
+      auto supervisor = spawn_supervisor(system, cpu_cores(1));
+      auto made = ask<deployed>(client, supervisor, deploy{model});
+      REQUIRE(made.ok());
+      gate.let_pass(0);
+      client->send(made.coordinator, request_of(1, at::ones({5, 3})));
+      REQUIRE(gate.wait_for(1));
+    }
+    caf::logger::set_current_actor_system(nullptr);
+  });
+  EXPECT(ended.wait_for(30s) == std::future_status::ready);
+  EXPECT(gate.stands(1));
+  EXPECT(abandoned_lanes().count == 1);
+  gate.open();
+  EXPECT(wait_for_abandoned_lanes(1min));
+}
 
 TEST_CASE("a client that goes away takes back what waits of its requests, and others are answered") {
   constexpr std::uint64_t many = 2'000;

@@ -89,6 +89,26 @@ def run_python(code, *arguments, timeout=120, **environment):
     return process.returncode, said, errors
 
 
+# A program with a model whose rows take as long as is asked for.
+SLOW_PROGRAM = """
+class Slow(torch.nn.Module):
+    def forward(self, x):
+        y = x
+        for _ in range(%d):
+            y = torch.tanh(y @ y.transpose(-1, -2))[..., : x.shape[-1]]
+        return y
+
+model = Slow().eval()
+slow = torch.neuron.DataParallel(torch_neuron.trace(model, torch.rand(1, 256, 256), tune=False))
+linear = torch.nn.Linear(4, 4).eval()
+quick = torch.neuron.DataParallel(torch_neuron.trace(linear, torch.rand(2, 4), tune=False))
+"""
+
+
+def slow_program(repetitions):
+    return SLOW_PROGRAM % repetitions
+
+
 @pytest.fixture(scope="session")
 def rows_model():
     return Rows().eval()

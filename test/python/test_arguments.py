@@ -1,8 +1,10 @@
 """The arguments of a call: defaults of forward's, names that requests have too, and where errors come from."""
 
 import asyncio
+import collections
 from typing import Optional
 
+import pytest
 import torch
 import torch_neuron
 from conftest import trace
@@ -72,6 +74,21 @@ def test_examples_of_a_script_module_have_its_defaults_between_them(error_of):
     same(parallel(x, y=y), x + y)
     same(parallel(x, False, y), x)
     assert "x, flag=True, y=None" in str(error_of(TypeError, parallel, x, z=y))
+
+
+@pytest.mark.parametrize("kind", ["a module", "a ScriptModule"])
+def test_examples_by_name_are_a_dict_of_names(kind, error_of):
+    model, x = (Script() if kind == "a module" else torch.jit.script(Script())).eval(), torch.rand(5, 3)
+
+    def trace_it(kwargs):
+        return torch_neuron.trace(model, x, example_kwarg_inputs=kwargs, tune=False)
+
+    for wrong in ([x], (), 5, "flag", x, [("flag", False)]):
+        e = error_of(TypeError, trace_it, wrong)
+        assert e.code == "invalid_argument" and f"example_kwarg_inputs is a {type(wrong).__name__}: " in str(e)
+    assert "has a key of type int" in str(error_of(TypeError, trace_it, {1: x}))
+    for right in (None, {}, {"flag": False}, collections.UserDict(flag=False)):  # a tokenizer's are UserDicts
+        same(trace_it(right)(x), x)
 
 
 # --- names that requests have too ------------------------------------------------------------------------------------

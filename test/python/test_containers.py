@@ -5,6 +5,8 @@ are rebuilt around the parts, everything else goes to each part as it is."""
 import collections
 import copy
 import dataclasses
+import enum
+import functools
 from typing import Dict, List, NamedTuple
 
 import pytest
@@ -106,6 +108,40 @@ class Names(torch.nn.Module):
         return Pair(pair.first + 1, pair.second * 2)
 
 
+class Made(torch.nn.Module):
+    """Returns what it is told to make."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x)
+
+
+#: Containers in a list or a dict, which torch.jit.trace does not take, but for the last three.
+NESTED = {
+    "a list of a list": lambda x: [[x + 1]],
+    "lists of different sizes": lambda x: [[x + 1, x], [x]],
+    "a list of dicts": lambda x: [{"a": x, "b": x[:, 0]}, {"a": x + 1, "b": x[:, 1]}],
+    "a list of tuples": lambda x: [(x, x + 1), (x, x)],
+    "a list in a tuple in a list": lambda x: [([x],), ([x + 1],)],
+    "a dict of a list": lambda x: {"a": [x + 1]},
+    "a dict of a dict": lambda x: {"a": {"b": x + 1}},
+    "a dict of a list of a dict": lambda x: {"a": [{"a": x + 1}]},
+    "a dict of a tuple with a list": lambda x: {"a": (x, [x + 1])},
+    "a dict of a tuple with a tuple": lambda x: {"a": (x, (x + 1, x))},
+    "a list of a list in a tuple": lambda x: ([[x + 1]], x),
+    "a list of tuples in a tuple": lambda x: ([(x, x + 1)], x),
+    "a dict of a list in a tuple": lambda x: ({"a": [x + 1]}, x),
+    "64 lists": lambda x: functools.reduce(lambda inner, _: [inner], range(64), x + 1),
+    "64 dicts": lambda x: functools.reduce(lambda inner, _: {"a": inner}, range(64), x + 1),
+    "64 tuples": lambda x: functools.reduce(lambda inner, _: (inner,), range(64), x + 1),
+    "a list and a dict in a tuple": lambda x: ([x, x + 1], {"b": x}, ((x,),)),
+    "dicts of tuples": lambda x: ({"a": (x, x + 1), "b": (x, x)}, {"a": (x,)}),
+}
+
+
 def mixed(rows):
     return torch.rand(rows, 3), {"a": Pair(torch.rand(rows, 3), torch.rand(rows, 2)), "l": [torch.rand(rows, 1)]}
 
@@ -117,6 +153,7 @@ MODELS = {
     "ordered": (Ordered(), lambda rows: (torch.rand(rows, 3),)),
     "transformer": (Transformer(), lambda rows: (torch.rand(rows, 3),)),
     "named": (Names(), lambda rows: (Pair(torch.rand(rows, 3), torch.rand(rows, 3)),)),
+    **{name: (Made(make), lambda rows: (torch.rand(rows, 3),)) for name, make in NESTED.items()},
 }
 
 
@@ -144,6 +181,31 @@ def test_structures_outlive_saving_and_loading(name, tmp_path):
     parallel = torch.neuron.DataParallel(torch.jit.load(str(tmp_path / "m.pt")))
     args = values(5)
     same(parallel(*args), alone(model, *args))
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_models_of_several_sizes_return_nested_values(name):
+    model, x = MODELS[name][0], torch.rand(7, 3)
+    parallel = torch.neuron.DataParallel(trace(model, x[:4], more_examples=[x[:2]]))
+    same(parallel(x), model(x))
+
+
+def test_operators_of_a_model_that_returns_nested_values_are_counted(capsys):
+    assert torch.neuron.analyze_model(Made(NESTED["a list of a list"]).eval(), torch.rand(2, 3))["aten::add"] == 1
+
+
+def test_an_answer_that_is_too_deep_or_contains_itself_is_a_type_error(error_of):
+    def itself(x):
+        made = [x]
+        made.append(made)
+        return made
+
+    def deep(x, depth):
+        return functools.reduce(lambda inner, _: (inner,), range(depth), x)
+
+    for make in (itself, functools.partial(deep, depth=65), functools.partial(deep, depth=2000)):
+        e = error_of(TypeError, trace, Made(make), torch.rand(2, 3))
+        assert e.code == "invalid_argument" and "the output[" in str(e) and "contains itself" in str(e)
 
 
 TRACES_A_LOCAL_CLASS = """
@@ -200,6 +262,10 @@ class Entries(dict):
         super().__init__(a=first, b=second)
 
 
+class Key(str, enum.Enum):
+    A = "a"
+
+
 def local_classes():
     """Classes that no module has, two of them with one name."""
 
@@ -225,15 +291,12 @@ MAKE = {
     "a defaultdict": lambda x: collections.defaultdict(list, a=x, b=x + 1),
     "a Counter": lambda x: collections.Counter({"a": x, "b": x + 1}),
     "what a function of torch returns": lambda x: (torch.max(x, 1), [x]),
+    "keys of a class": lambda x: {Key.A: x},
 }
 
 
-class Made(torch.nn.Module):
-    """Returns what it is told to make, and passes on what it is given."""
-
-    def __init__(self, make):
-        super().__init__()
-        self.make = make
+class Passed(Made):
+    """Passes on what it is given as well."""
 
     def forward(self, x, given):
         assert type(given) is type(self.make(x))
@@ -244,7 +307,7 @@ class Made(torch.nn.Module):
 @pytest.mark.parametrize("what", MAKE)
 def test_containers_of_any_class_are_what_the_model_takes_and_returns(what, how, tmp_path):
     make, x = MAKE[what], torch.rand(5, 3)
-    model = Made(make)
+    model = Passed(make)
     kept = trace(model, x[:2], make(x[:2]))
     if how == "saved and loaded":
         torch.jit.save(kept, str(tmp_path / "m.pt"))
@@ -257,8 +320,15 @@ def test_containers_of_any_class_are_what_the_model_takes_and_returns(what, how,
     same(parallel.submit(x, make(x)).result(), model(x, make(x)))
 
 
+def test_keys_keep_their_class():
+    x = torch.rand(5, 3)
+    traced = trace(Made(MAKE["keys of a class"]), x)
+    for answer in (traced(x), torch.neuron.DataParallel(traced)(x)):
+        assert list(map(type, answer)) == [Key]
+
+
 def test_classes_of_one_name_are_told_apart_where_no_file_was_between():
-    models = [Made(lambda x, kind=local_classes()[0]: kind(x, x + 1)) for _ in range(2)]
+    models = [Passed(lambda x, kind=local_classes()[0]: kind(x, x + 1)) for _ in range(2)]
     x = torch.rand(5, 3)
     traced = [trace(model, x, model.make(x)) for model in models]
     for kept, model in zip(traced, models):

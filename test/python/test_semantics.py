@@ -50,6 +50,7 @@ def test_s3_what_names_no_visible_core_is_a_value_error(rows_traced, error_of, b
 
 def test_s3_duplicates_and_other_types_are_refused(rows_traced, error_of):
     assert error_of(ValueError, torch.neuron.DataParallel, rows_traced, [0, "nc:0"]).code == "invalid_device_id"
+    assert error_of(ValueError, torch.neuron.DataParallel, rows_traced, ["nc:0\0"]).code == "invalid_device_id"
     for bad in ([1.0], [None], [True], "nc:0", 3, [torch.device("cpu")]):
         assert "device_ids" in str(error_of(TypeError, torch.neuron.DataParallel, rows_traced, bad))
 

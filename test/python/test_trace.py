@@ -1,6 +1,7 @@
 """torch.neuron.trace, files, and the names of the packages."""
 
 import copy
+import functools
 import io
 import os
 import pickle
@@ -264,6 +265,10 @@ def test_options_that_cannot_be_are_refused(rows_model, error_of):
     assert "many" in str(refused(ValueError, compiler_args=["--neuroncore-pipeline-cores", "many"]))
     assert "compiler_args" in str(refused(TypeError, compiler_args=7))
     assert "list" in str(refused(TypeError, more_examples=torch.rand(4, 4)))
+    for wrong in ("a", True, [0.1]):
+        assert "check_tolerance is a " in str(refused(TypeError, check_tolerance=wrong))
+    for wrong in (-1, -1e-9, float("nan")):
+        assert "at least 0" in str(refused(ValueError, check_tolerance=wrong))
 
 
 def test_analyze_model_counts_operators(rows_model, capsys):
@@ -409,6 +414,61 @@ def test_models_and_examples_that_cannot_be_are_refused(rows_model, error_of):
     assert error_of(ValueError, trace, rows_model, torch.rand(2, 4), auto_cast="fp8").code == "invalid_argument"
     assert error_of(TypeError, torch_neuron.trace, 3, torch.rand(1)).code == "invalid_argument"
     assert error_of(TypeError, torch_neuron.trace, rows_model, torch.rand(2, 4), speed=9).code == "invalid_argument"
+
+
+WEIGHT = torch.nn.Parameter(torch.full((4, 3), 0.1234))
+CONSTANT = torch.full((2, 3, 4), 0.1234)
+UNTRACEABLE = {
+    "a parameter from outside": lambda x: x @ WEIGHT,
+    "a module in a partial": functools.partial(torch.nn.Linear(4, 3)),
+    "an answer that no input reaches": lambda x: (x, CONSTANT),
+    "with its tensors side by side": lambda x: [(x @ WEIGHT,)],
+}
+
+
+@pytest.mark.parametrize("what", UNTRACEABLE)
+def test_what_cannot_be_traced_is_refused_without_the_values_of_tensors(error_of, what):
+    e = error_of(RuntimeError, torch_neuron.trace, UNTRACEABLE[what], torch.rand(2, 4), tune=False)
+    assert e.code == "unsupported_model" and "cannot be traced: RuntimeError: " in str(e) and "nn.Module" in str(e)
+    assert "Cannot insert a Tensor" in str(e) or "output 1 of traced region did not have" in str(e)
+    assert isinstance(e.__cause__, RuntimeError) and "0.1234" not in str(e) and "\n" not in str(e)
+
+
+class Holds(torch.nn.Module):
+    """What the sentence about them says to do."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = WEIGHT
+        self.register_buffer("constant", CONSTANT)
+
+    def forward(self, x):
+        return x @ self.weight, self.constant
+
+
+def test_tensors_that_a_module_holds_can_be_traced():
+    x = torch.rand(2, 4)
+    for given, wanted in zip(trace(Holds(), x)(x), alone(Holds(), x)):
+        same(given, wanted)
+
+
+class Calls(torch.nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        return self.call(x) * x.sum(1, keepdim=True)
+
+
+def test_a_data_parallel_is_no_part_of_a_trace(rows_parallel, error_of):
+    x = torch.rand(4, 4)
+    submits = Calls(lambda x: rows_parallel.submit(x).result())
+    for func in (rows_parallel, rows_parallel.forward, lambda x: rows_parallel(x) + 1, Calls(rows_parallel), submits):
+        for tracing in (torch_neuron.trace, torch_neuron.analyze_model):
+            e = error_of(RuntimeError, tracing, func, x)
+            assert e.code == "unsupported_model" and "trace the model, then make the DataParallel" in str(e)
+    same(submits(x), Calls(rows_parallel)(x))
 
 
 def test_exceptions_can_be_pickled(error_of, rows_traced):

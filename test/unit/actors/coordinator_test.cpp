@@ -148,6 +148,17 @@ TEST_CASE("coordinator: status and drain are the supervisor's to answer") {
 
 // -- what is refused --------------------------------------------------------------------------------------------------
 
+TEST_CASE("coordinator: a request that came from nobody is not run") {
+  coordinator_fixture f;
+  caf::anon_send(f.subject, f.message(7));
+  f.system.run();
+  f.batcher.expect_none();
+  EXPECT(f.gate->unanswered() == 0);
+  f.parent.watch(f.subject.address());
+  f.subject = nullptr;
+  f.parent.expect<caf::down_msg>();
+}
+
 TEST_CASE("coordinator: a request for another model is refused, and an empty reference stands for any") {
   coordinator_fixture f;
   auto m = f.message(1);

@@ -93,6 +93,28 @@ TEST_CASE("S10: a model that mixes rows is found out, not refused") {
   EXPECT_FALSE(traced(tiny, {at::rand({4, 3})}).signature().eligible());
 }
 
+TEST_CASE("S10: a model that mixes rows by what most rows do not change is found out too") {
+  const auto depends = [](const char* result, at::Tensor example) {
+    const auto module = modules::scripted(std::string("def forward(self, x):\n  return ") + result + "\n");
+    return contains(trace(module, {std::move(example)}, {.tune = false}).signature().not_eligible,
+                    "depends on its neighbours' rows");
+  };
+  const auto integers = at::randint(0, 10, {4, 3}), flags = at::randint(0, 2, {4, 3}).to(at::kBool);
+  EXPECT(depends("x + torch.amax(x)", integers));
+  EXPECT(depends("x - torch.amin(x)", integers));
+  EXPECT(depends("torch.sum(torch.all(torch.unsqueeze(x, 0) == torch.unsqueeze(x, 1), 2), 1)", integers));
+  EXPECT(depends("torch.logical_or(x, torch.any(x))", flags));
+  EXPECT(depends("torch.logical_and(x, torch.all(x))", flags));
+  EXPECT(depends("torch.relu(x - 10 * torch.mean(x))", at::rand({4, 3})));
+  EXPECT(depends("x + torch.relu(torch.sum(x) - 100)", at::rand({4, 3})));
+  EXPECT_FALSE(depends("x + torch.amax(x, [1], True)", integers));
+  EXPECT_FALSE(depends("torch.logical_or(x, torch.any(x, 1, True))", flags));
+  EXPECT_FALSE(depends("torch.softmax(torch.relu(x) * 3, 1)", at::rand({4, 3})));
+  // Far values are none of a model that takes its floats for indices: it is judged without them.
+  EXPECT_FALSE(depends("torch.index_select(torch.arange(510), 0, torch.flatten(x).long() + 500)",
+                       at::rand({4, 1})));
+}
+
 TEST_CASE("S10: where the example's values cannot tell rows apart, a model is not eligible") {
   const auto mixes = modules::scripted("def forward(self, x):\n  return x + torch.sum(x, [0], True)\n");
   const auto reason = [](const torch::jit::Module& module, std::vector<c10::IValue> example) {

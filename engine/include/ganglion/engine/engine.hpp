@@ -123,6 +123,9 @@ class engine {
   /// Takes no more requests, answers everything accepted, ends the cores. On one of the engine's own threads, which it
   /// cannot wait for, it returns at once and the engine ends by itself.
   ~engine();
+  /// What the destructor does, now: what comes later is refused with `draining`. Not on one of the engine's own threads,
+  /// where it is `invalid_argument`.
+  void shut_down();
   engine(engine&&) noexcept;
   engine& operator=(engine&&) noexcept;
 
