@@ -3,22 +3,36 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <numeric>
 
 namespace ganglion::command {
 
 namespace {
 
-/// `950`, `12.3k`, `4.56M`.
-std::string short_number(double n) {
-  if (n < 1e3) return fmt::format("{:.0f}", n);
-  return n < 1e6 ? fmt::format("{:.3g}k", n / 1e3) : fmt::format("{:.3g}M", n / 1e6);
+/// Three digits, and all that are before the point.
+std::string short_text(double n) { return n < 99.95 ? fmt::format("{:.3g}", n) : fmt::format("{:.0f}", n); }
+
+/// In the largest of the units, each so many times the one before it, of which there is one.
+std::string in_units(double n, double times, std::initializer_list<const char*> units) {
+  auto unit = units.begin();
+  while (unit + 1 != units.end() && n >= times - 0.5) {
+    n /= times;
+    ++unit;
+  }
+  return (unit == units.begin() ? fmt::format("{:.0f}", n) : short_text(n)) + *unit;
 }
 
+/// `950`, `12.3k`, `4.56M`.
+std::string short_number(double n) { return in_units(n, 1000, {"", "k", "M", "G"}); }
+
 std::string short_bytes(std::uint64_t n) {
-  auto bytes = static_cast<double>(n);
-  if (n < 1024) return fmt::format("{} B", n);
-  return n < (1 << 20) ? fmt::format("{:.3g} KiB", bytes / 1024) : fmt::format("{:.3g} MiB", bytes / (1 << 20));
+  return in_units(static_cast<double>(n), 1024, {" B", " KiB", " MiB", " GiB", " TiB"});
+}
+
+std::string short_time(std::chrono::nanoseconds t) {
+  const auto seconds = std::chrono::duration<double>(t).count();
+  return seconds < 0.9995 ? short_text(seconds * 1e3) + " ms" : short_text(seconds) + " s";
 }
 
 /// How much a counter grew; one that began anew counts from there.
@@ -48,8 +62,6 @@ std::uint64_t failed(const model_status& m) {
 
 std::uint64_t answered(const model_status& m) { return m.outcomes.empty() ? 0 : m.outcomes.front(); }
 
-double milliseconds(std::chrono::nanoseconds t) { return std::chrono::duration<double, std::milli>(t).count(); }
-
 std::string line_of(const model_status& m, const model_status& before, double seconds) {
   auto line = fmt::format("model {}  {} rows wait ({}), {} executions in flight", m.id,
                           short_number(double(m.queued_rows)), short_bytes(m.queued_bytes), m.executions_in_flight);
@@ -57,34 +69,35 @@ std::string line_of(const model_status& m, const model_status& before, double se
     line += fmt::format(", {} requests/s well, {} not",
                         short_number(growth(answered(before), answered(m)) / seconds),
                         short_number(growth(failed(before), failed(m)) / seconds));
-  if (m.total.count() > 0)
-    line += fmt::format(", p50 {:.3g} ms, p99 {:.3g} ms", milliseconds(m.total.quantile(0.5)),
-                        milliseconds(m.total.quantile(0.99)));
+  if (const auto latest = m.total.since(before.total); latest.count() > 0)
+    line += fmt::format(", p50 {}, p99 {}", short_time(latest.quantile(0.5)), short_time(latest.quantile(0.99)));
   return line;
 }
 
 }  // namespace
 
 std::string status_watch::text(const status& now, time_point at) {
-  const auto seconds = before_ ? std::chrono::duration<double>(at - then_).count() : 0;
+  // The last that is old enough, where there is one: whatever takes long ends seldom.
+  while (seen_.size() > 1 && seen_[1].at <= at - span) seen_.pop_front();
+  const auto* before = seen_.empty() ? nullptr : &seen_.front().what;
+  const auto seconds = before ? std::chrono::duration<double>(at - seen_.front().at).count() : 0;
   std::string result;
   auto add = [&result](const std::string& line) { result += (result.empty() ? "" : "\n") + line; };
   for (const auto& c : now.cores) {
-    auto known = before_ && c.index < before_->cores.size();
-    add(line_of(c, known ? before_->cores[c.index] : core_status{}, seconds));
+    auto known = before && c.index < before->cores.size();
+    add(line_of(c, known ? before->cores[c.index] : core_status{}, seconds));
   }
   for (const auto& m : now.models) {
-    model_status before;
-    if (before_)
-      for (const auto& b : before_->models)
-        if (b.id == m.id) before = b;
-    add(line_of(m, before, seconds));
+    model_status known;
+    if (before)
+      for (const auto& b : before->models)
+        if (b.id == m.id) known = b;
+    add(line_of(m, known, seconds));
   }
   if (now.abandoned_lanes > 0)
     add(fmt::format("{} thread{} left behind, with {}", now.abandoned_lanes, now.abandoned_lanes == 1 ? "" : "s",
                     short_bytes(now.abandoned_bytes)));
-  before_ = now;
-  then_ = at;
+  seen_.push_back({now, at});
   return result;
 }
 

@@ -3,12 +3,13 @@
 #include <ganglion/actors/protocol/status.hpp>
 
 #include <chrono>
-#include <optional>
+#include <deque>
 #include <string>
 
 namespace ganglion::command {
 
-/// What an engine does, as a few lines for a terminal: rates and shares are of the time since the last call.
+/// What an engine does, as a few lines for a terminal: rates, shares and latencies are of the last two seconds, or of as
+/// much as was seen.
 class status_watch {
  public:
   using time_point = std::chrono::steady_clock::time_point;
@@ -17,8 +18,13 @@ class status_watch {
   std::string text(const status& now, time_point at);
 
  private:
-  std::optional<status> before_;
-  time_point then_;
+  static constexpr std::chrono::seconds span{2};
+  struct look {
+    status what;
+    time_point at;
+  };
+
+  std::deque<look> seen_;
 };
 
 }  // namespace ganglion::command

@@ -54,13 +54,18 @@ void model_counters::durations::read(histogram& into) const {
     if (auto count = counts[i].load(relaxed); count > 0) into.add(i, count, std::exchange(sum, 0));
 }
 
+std::int64_t model_counters::queued_rows() const {
+  std::int64_t rows = 0;
+  for (const auto& p : *parts_) rows += p.queued_rows.load(relaxed);
+  return std::max<std::int64_t>(rows, 0);
+}
+
 void model_counters::read(model_status& into) const {
-  std::int64_t queued_rows = 0, queued_bytes = 0, unanswered = 0;
+  std::int64_t queued_bytes = 0, unanswered = 0;
   into.outcomes.assign(errc_count, 0);
   into.rows = 0;
   into.queued = into.compute = into.total = {};
   for (const auto& p : *parts_) {
-    queued_rows += p.queued_rows.load(relaxed);
     queued_bytes += p.queued_bytes.load(relaxed);
     unanswered += p.unanswered.load(relaxed);
     into.rows += p.rows.load(relaxed);
@@ -71,7 +76,7 @@ void model_counters::read(model_status& into) const {
   }
   // What came and went between two parts may be seen to go alone.
   auto count = [](std::int64_t n) { return static_cast<std::uint64_t>(std::max<std::int64_t>(n, 0)); };
-  into.queued_rows = count(queued_rows);
+  into.queued_rows = count(queued_rows());
   into.queued_bytes = count(queued_bytes);
   into.unanswered = count(unanswered);
 }

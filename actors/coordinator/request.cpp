@@ -81,6 +81,7 @@ std::string_view not_writable(const at::Tensor& t) {
     return "is not a contiguous tensor on the CPU";
   if (t.is_inference()) return "is an inference tensor: make it outside of inference mode";
   if (t.requires_grad()) return "requires gradients, which do not lead through an answer: detach it";
+  if (!has_its_values(t)) return "has no memory for its values (its storage was freed or resized)";
   if (t.is_conj() || t.is_neg()) return "is a view of conjugated or negated values: resolve it first";
   return {};
 }
@@ -267,7 +268,9 @@ void request::answered(response&& result) {
   auto deliver = std::move(deliver_);
   auto gate = admitted_;
   target_->counters->answered(result);
-  if (const auto& told = gate->observer()) told({id_, given_rows(), result.code(), accepted_, clock::now()});
+  if (const auto& told = gate->observer())
+    told({id_, given_rows(), result.code(), accepted_, clock::now(), target_->id,
+          result.ok() ? 0 : target_->counters->queued_rows()});
   // The inputs are the caller's again; a lane that still reads them holds references of its own.
   // What it throws would end the core or the actor that is on this thread.
   try {

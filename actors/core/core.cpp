@@ -99,6 +99,7 @@ struct core_state {
   /// The executions that the lane was given and has not reported.
   std::size_t in_lane = 0;
   clock::time_point in_lane_since;  // when that was 0 last
+  std::int64_t busy_told = 0;       // by the last status
   /// Whether it will look at its lane.
   bool looks = false;
   /// Why it quits, once it is told to.
@@ -226,6 +227,10 @@ core_status on_status(core_pointer self) {
   auto result = self->state.status;
   result.index = self->state.config.lane.core;
   result.up = true;
+  // What it is in the middle of is busy already. The lane's own count may be a little less: the sum never shrinks.
+  if (auto busy = self->state.lane->activity(); busy && !busy->loading)
+    result.busy_ns += std::chrono::nanoseconds(self->clock().now() - busy->since).count();
+  result.busy_ns = self->state.busy_told = std::max(self->state.busy_told, result.busy_ns);
   result.up_ns = std::chrono::nanoseconds(self->clock().now() - self->state.born).count();
   result.models = self->state.model_bytes.size();
   for (auto [id, bytes] : self->state.model_bytes) result.model_bytes += bytes;

@@ -26,9 +26,12 @@ struct completions::worker {
   std::atomic<std::int64_t> waiting{0};
 };
 
+completions::completions(std::function<void(std::string_view)> log, std::chrono::milliseconds bound)
+    : log_(std::move(log)), bound_(bound), worker_(std::make_shared<worker>()) {}
+
 completions::~completions() {
-  if (!worker_) return;
   worker_->guard.reset();
+  if (!worker_->thread.joinable()) return;
   if (worker_->thread.get_id() == std::this_thread::get_id())
     worker_->thread.detach();
   else if (is_over())
@@ -50,10 +53,9 @@ bool completions::is_over() {
   return in_time(last_moments);
 }
 
-boost::asio::io_context::executor_type completions::executor() {
+void completions::start() {
   std::call_once(started_, [this] {
-    auto fresh = std::make_shared<worker>();
-    auto work = [w = fresh, log = log_] {
+    auto work = [w = worker_, log = log_] {
       pthread_setname_np(pthread_self(), "ganglion-done");
       for (;;) {
         try {
@@ -69,21 +71,18 @@ boost::asio::io_context::executor_type completions::executor() {
       }
     };
     try {
-      fresh->thread = std::thread(std::move(work));
+      worker_->thread = std::thread(std::move(work));  // the next call tries again where there is none
     } catch (const std::system_error& e) {
       throw error(errc::core_unavailable,
                   fmt::format("the engine's completion thread cannot be made ({}): raise the limit on processes "
                               "(ulimit -u)",
                               e.code().message()));
     }
-    worker_ = std::move(fresh);  // the next call tries again where there is none
   });
-  return worker_->context.get_executor();
 }
 
-std::atomic<std::int64_t>& completions::waiting() {
-  executor();
-  return worker_->waiting;
-}
+boost::asio::io_context::executor_type completions::executor() { return worker_->context.get_executor(); }
+
+std::atomic<std::int64_t>& completions::waiting() { return worker_->waiting; }
 
 }  // namespace ganglion

@@ -19,15 +19,16 @@ namespace ganglion {
 class completions {
  public:
   /// `bound`: how long its end may wait.
-  completions(std::function<void(std::string_view)> log, std::chrono::milliseconds bound)
-      : log_(std::move(log)), bound_(bound) {}
+  completions(std::function<void(std::string_view)> log, std::chrono::milliseconds bound);
   /// Runs what was posted, then ends. What the user's own work there takes beyond the bound is dropped, and where it
   /// blocks the thread is left to itself. Does not wait where it is called on the thread itself.
   ~completions();
   completions(const completions&) = delete;
   completions& operator=(const completions&) = delete;
 
-  /// Errors: `core_unavailable`, thrown, where the thread cannot be made.
+  /// Makes the thread, where it is not there yet: before anything is posted. Errors: `core_unavailable`, thrown, where
+  /// it cannot be made.
+  void start();
   boost::asio::io_context::executor_type executor();
   /// How many handlers of requests are posted and not yet called; whoever posts one counts it. It lives as long as what
   /// is posted.

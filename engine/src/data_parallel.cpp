@@ -313,19 +313,24 @@ detail::completion_thread detail::completion_thread::of(const data_parallel& par
   return {done.executor(), &done.waiting()};
 }
 
+void detail::completion_thread::start(const data_parallel& parallel) { parallel.impl_->host->done.start(); }
+
 void detail::completion_thread::require_room(const data_parallel& parallel) {
+  start(parallel);
   // Quick handlers of many small answers that came at once are no overload.
   constexpr std::int64_t least = 4'096;
   const auto waiting = of(parallel).waiting->load();
   const auto most = std::max(least, parallel.impl_->host->gate->limits().max_queued_rows);
-  if (waiting >= most)
-    throw error(errc::queue_full,
+  if (waiting < most) return;
+  parallel.impl_->target->load()->counters->refused(errc::queue_full);
+  throw error(errc::queue_full,
                 fmt::format("{} handlers wait for the engine's completion thread, and no more than {} "
                             "(max_queued_rows, or {}) may: give them an executor of their own, or make them shorter",
                             waiting, most, least));
 }
 
 boost::asio::any_io_executor completion_executor(const data_parallel& of) {
+  detail::completion_thread::start(of);
   return detail::completion_thread::of(of).executor;
 }
 

@@ -94,6 +94,20 @@ execution_record record_of(const execution_report& report, std::size_t core) {
   return result;
 }
 
+/// Whether a lane began that part: it was not taken back while it waited there, and not since.
+bool was_begun(const part& p) {
+  return p.where->attempt() == p.attempt && (p.where->is_running() || p.where->is_settled());
+}
+
+/// For a timeline: of the parts those alone whose requests passed through the execution.
+execution_record with_begun_parts(execution_record record, const execution& work) {
+  std::vector<execution_part> begun;
+  for (std::size_t i = 0; i < work.parts.size(); ++i)
+    if (was_begun(work.parts[i])) begun.push_back(record.parts[i]);
+  record.parts = std::move(begun);
+  return record;
+}
+
 execution_observer observer_of(const engine_options& options, std::shared_ptr<trace_file> trace) {
   if (!options.on_execution && !trace) return {};
   return [told = options.on_execution ? guarded(options.on_execution) : nullptr, trace = std::move(trace)](
@@ -101,7 +115,7 @@ execution_observer observer_of(const engine_options& options, std::shared_ptr<tr
     if (!report.ran) return;
     auto record = record_of(report, core);
     if (told) told(record);
-    if (trace) trace->add(std::move(record));
+    if (trace) trace->add(with_begun_parts(std::move(record), *report.work));
   };
 }
 

@@ -87,10 +87,13 @@ std::string trace_events(const request_record& r, time_point zero) {
 )",
         arrivals, at, name, r.id, name, args);
   };
-  return slice(accepted, "request", fmt::format(R"("rows":{})", r.rows)) + flow("s", arrivals, accepted, r.id) +
-         slice(answered, "answer",
-               fmt::format(R"("code":"{}","after_us":{:.3f})", to_string(r.code), answered - accepted)) +
-         flow("f", arrivals, answered, r.id);
+  auto out = slice(accepted, "request", fmt::format(R"("rows":{})", r.rows)) + flow("s", arrivals, accepted, r.id) +
+             slice(answered, "answer",
+                   fmt::format(R"("code":"{}","after_us":{:.3f})", to_string(r.code), answered - accepted)) +
+             flow("f", arrivals, answered, r.id);
+  // Rows that left without an execution, which would tell of them.
+  if (r.code != errc::ok) out += waiting(answered, fmt::format("model {}", r.data_parallel_id), r.queued_rows);
+  return out;
 }
 
 }  // namespace

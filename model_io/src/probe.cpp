@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace ganglion {
@@ -96,29 +97,7 @@ std::string rows_are_equal(const signature& sig) {
                      fmt::join(values, " and "));
 }
 
-/// The lowest or the highest value of an example's tensor; of floats, one that is far from all that it has.
-at::Scalar extreme(const tensor_spec& spec, const value_range& range, bool high) {
-  if (spec.dtype == at::kBool) return high;
-  if (c10::isIntegralType(spec.dtype, false)) return static_cast<std::int64_t>(high ? range.high : range.low);
-  const auto far = 100 * (range.deviation > 0 ? range.deviation : 1.0);
-  return range.mean + (high ? far : -far);
-}
-
-/// The leaves with rows of one extreme value each: one for those at even places, one for those at odd places.
-std::vector<c10::IValue> with_extreme_rows(std::vector<c10::IValue> leaves, const signature& sig, bool even_high,
-                                           bool odd_high) {
-  std::size_t tensors = 0;
-  for (auto& leaf : leaves) {
-    if (!leaf.isTensor()) continue;
-    const auto& spec = sig.inputs[tensors];
-    const auto& range = sig.ranges[tensors++];
-    if (spec.shape.empty()) continue;
-    auto rows = at::full(spec.shape, extreme(spec, range, even_high), spec.dtype);
-    rows.slice(0, 1, c10::nullopt, 2).fill_(extreme(spec, range, odd_high));
-    leaf = std::move(rows);
-  }
-  return leaves;
-}
+double magnitude_of(const at::Tensor& tensor) { return compare(tensor, tensor)->magnitude; }
 
 class probe {
  public:
@@ -130,15 +109,17 @@ class probe {
         batch_(batch_of(sig)),
         base_(std::move(base)),
         expected_(outputs(base_)) {
-    for (const auto& output : expected_) magnitudes_.push_back(compare(output, output)->magnitude);
+    for (const auto& output : expected_) magnitudes_.push_back(magnitude_of(output));
   }
 
   std::string run() const {
     if (auto reason = sizes_changed(expected_); !reason.empty()) return reason;
     for (auto row : rows_to_try(batch_))
       if (auto reason = neighbours_matter(row); !reason.empty()) return reason;
-    if (auto reason = position_matters(); !reason.empty()) return reason;
-    return far_neighbours_matter();
+    for (auto look : {&probe::position_matters, &probe::far_neighbours_matter, &probe::nan_neighbour_matters,
+                      &probe::size_matters})
+      if (auto reason = (this->*look)(); !reason.empty()) return reason;
+    return {};
   }
 
  private:
@@ -164,6 +145,15 @@ class probe {
     return {};
   }
 
+  /// What the model makes of rows that may be none for it: nothing where it fails on them, and nothing is learned.
+  std::optional<std::vector<at::Tensor>> answers(const std::vector<c10::IValue>& leaves) const {
+    try {
+      return outputs(leaves);
+    } catch (const std::exception&) {
+      return {};
+    }
+  }
+
   /// Runs one row among neighbours of other values.
   std::string neighbours_matter(std::int64_t row) const {
     const auto among_others = [&](std::uint64_t draw) {
@@ -176,42 +166,64 @@ class probe {
     };
     const auto given = outputs(drawn(among_others, [&](const auto& leaves) { return differ(base_, leaves); }));
     if (auto reason = sizes_changed(given); !reason.empty()) return reason;
-    for (std::size_t i = 0; i < given.size(); ++i)
-      if (auto change = changed(expected_[i].select(0, row), given[i].select(0, row), magnitudes_[i]))
-        return depends_on_neighbours(i, row, *change);
-    return {};
+    return row_changed(row, expected_, given, magnitudes_);
   }
 
-  std::string depends_on_neighbours(std::size_t output, std::int64_t row, double change) const {
-    return fmt::format(
-        "the {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
-        "were replaced)",
-        sig_.outputs[output].name, row, batch_, change);
+  std::string row_changed(std::int64_t row, const std::vector<at::Tensor>& reference,
+                          const std::vector<at::Tensor>& given, const std::vector<double>& magnitudes) const {
+    for (std::size_t i = 0; i < given.size(); ++i)
+      if (auto change = changed(reference[i].select(0, row), given[i].select(0, row), magnitudes[i]))
+        return fmt::format(
+            "the {} depends on its neighbours' rows (row {} of {} changed by {:.2g} when other rows "
+            "were replaced)",
+            sig_.outputs[i].name, row, batch_, *change);
+    return {};
   }
 
   /// Runs rows of extreme values among their like, and then low and high ones in turn: what depends on the largest of
   /// the batch, on whether any is set, or on how many are equal, is often the same for all rows that are drawn.
   std::string far_neighbours_matter() const {
-    const auto answers = [this](bool even_high, bool odd_high) {
-      return outputs(with_extreme_rows(base_, sig_, even_high, odd_high));
-    };
-    std::vector<at::Tensor> low, high, mixed;
-    try {
-      low = answers(false, false);
-      high = answers(true, true);
-      mixed = answers(false, true);
-    } catch (const std::exception&) {
-      return {};  // no values for this model, such as indices in floats: nothing is learned from them
-    }
-    for (const auto* given : {&low, &high, &mixed})
+    const auto low = answers(with_extreme_rows(base_, sig_, false, false));
+    const auto high = answers(with_extreme_rows(base_, sig_, true, true));
+    const auto mixed = answers(with_extreme_rows(base_, sig_, false, true));
+    if (!low || !high || !mixed) return {};
+    for (const auto* given : {&*low, &*high, &*mixed})
       if (auto reason = sizes_changed(*given); !reason.empty()) return reason;
-    for (std::size_t i = 0; i < mixed.size(); ++i) {
-      const auto magnitude = std::max(compare(low[i], low[i])->magnitude, compare(high[i], high[i])->magnitude);
-      for (std::int64_t row = 0; row < batch_; ++row) {
-        const auto& alike = row % 2 == 0 ? low[i] : high[i];
-        if (auto change = changed(alike.select(0, row), mixed[i].select(0, row), magnitude))
-          return depends_on_neighbours(i, row, *change);
-      }
+    std::vector<double> magnitudes;
+    for (std::size_t i = 0; i < mixed->size(); ++i)
+      magnitudes.push_back(std::max(magnitude_of((*low)[i]), magnitude_of((*high)[i])));
+    for (std::int64_t row = 0; row < batch_; ++row)
+      if (auto reason = row_changed(row, row % 2 == 0 ? *low : *high, *mixed, magnitudes); !reason.empty())
+        return reason;
+    return {};
+  }
+
+  /// Runs all rows with NaN in the place of the last.
+  std::string nan_neighbour_matters() const {
+    const auto given = answers(with_rows_changed(base_, [](std::size_t, const at::Tensor& tensor) {
+      if (!tensor.is_floating_point()) return tensor;
+      auto changed = tensor.clone();
+      changed.select(0, -1).fill_(std::numeric_limits<double>::quiet_NaN());
+      return changed;
+    }));
+    if (!given || !sizes_changed(*given).empty()) return {};
+    for (std::int64_t row = 0; row + 1 < batch_; ++row)
+      if (auto reason = row_changed(row, expected_, *given, magnitudes_); !reason.empty()) return reason;
+    return {};
+  }
+
+  /// Runs all rows but the last, where the model takes so many.
+  std::string size_matters() const {
+    const auto fewer = batch_ - 1;
+    const auto given = answers(with_rows_changed(
+        base_, [&](std::size_t, const at::Tensor& tensor) { return tensor.narrow(0, 0, fewer).clone(); }));
+    if (!given || given->size() != expected_.size()) return {};
+    for (std::size_t i = 0; i < given->size(); ++i) {
+      const auto reference = expected_[i].narrow(0, 0, fewer);
+      if ((*given)[i].sizes() != reference.sizes()) return {};  // traced for its own size alone
+      if (auto change = changed(reference, (*given)[i], magnitudes_[i]))
+        return fmt::format("the {} depends on how many rows run together (it changed by {:.2g} when {} of {} rows ran)",
+                           sig_.outputs[i].name, *change, fewer, batch_);
     }
     return {};
   }

@@ -25,6 +25,14 @@ at::Tensor made_tensor(const tensor_spec& spec, const value_range& range, const 
       .to(spec.dtype);
 }
 
+/// The lowest or the highest value of an example's tensor; of floats, one that is far from all that it has.
+at::Scalar extreme(const tensor_spec& spec, const value_range& range, bool high) {
+  if (spec.dtype == at::kBool) return high;
+  if (c10::isIntegralType(spec.dtype, false)) return static_cast<std::int64_t>(high ? range.high : range.low);
+  const auto far = 100 * (range.deviation > 0 ? range.deviation : 1.0);
+  return range.mean + (high ? far : -far);
+}
+
 }  // namespace
 
 value_range range_of(const at::Tensor& tensor) {
@@ -49,6 +57,21 @@ std::vector<c10::IValue> made_leaves(const signature& sig, std::uint64_t seed, d
         leaves.push_back(std::move(leaf.value));
       }
     }
+  return leaves;
+}
+
+std::vector<c10::IValue> with_extreme_rows(std::vector<c10::IValue> leaves, const signature& sig, bool even_high,
+                                           bool odd_high) {
+  std::size_t tensors = 0;
+  for (auto& leaf : leaves) {
+    if (!leaf.isTensor()) continue;
+    const auto& spec = sig.inputs[tensors];
+    const auto& range = sig.ranges[tensors++];
+    if (spec.shape.empty()) continue;
+    auto rows = at::full(spec.shape, extreme(spec, range, even_high), spec.dtype);
+    rows.slice(0, 1, c10::nullopt, 2).fill_(extreme(spec, range, odd_high));
+    leaf = std::move(rows);
+  }
   return leaves;
 }
 

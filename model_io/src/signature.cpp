@@ -79,6 +79,10 @@ class tensor_check {
     const auto axis = rule_.axis[index];
     if (!fits(compiled, tensor, axis, any_size_ ? &(*any_size_)[index] : nullptr))
       return wrong_spec(compiled, tensor, axis);
+    if (!has_its_values(tensor))
+      return mismatch(fmt::format("input {} is {}, but its values are not in its memory (its storage was freed or "
+                                  "resized): give a tensor that has them",
+                                  compiled.name, to_string(tensor.scalar_type(), tensor.sizes())));
     return axis < 0 ? expected<void>{} : same_rows(index, tensor.size(axis));
   }
 

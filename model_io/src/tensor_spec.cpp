@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/EmptyTensor.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -95,6 +96,14 @@ expected<tensor_spec> parse_tensor_spec(std::string_view text) {
 
 tensor_spec spec_of(const at::Tensor& tensor, std::string name) {
   return {tensor.scalar_type(), tensor.sizes().vec(), std::move(name)};
+}
+
+bool has_its_values(const at::Tensor& tensor) {
+  if (tensor.numel() == 0 || tensor._is_zerotensor()) return true;
+  if (!tensor.has_storage() || tensor.storage().data() == nullptr) return false;
+  return tensor.storage().nbytes() >=
+         at::detail::computeStorageNbytes(tensor.sizes(), tensor.strides(), tensor.itemsize(),
+                                          static_cast<std::size_t>(tensor.storage_offset()));
 }
 
 at::Tensor random_tensor(const tensor_spec& spec, std::uint64_t seed) {

@@ -4,7 +4,8 @@
 #include "errors.hpp"
 #include "lifetime.hpp"
 
-#include <ATen/EmptyTensor.h>
+#include <ganglion/model_io/tensor_spec.hpp>
+
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/ranges.h>
@@ -61,10 +62,7 @@ shelf& the_shelf() {
 at::Tensor plain(const at::Tensor& tensor, std::string_view where) {
   if (tensor._is_zerotensor()) return at::zeros(tensor.sizes(), tensor.options());
   const auto result = tensor.is_conj() || tensor.is_neg() ? tensor.detach().resolve_conj().resolve_neg() : tensor;
-  if (result.numel() == 0) return result;
-  const auto bytes = at::detail::computeStorageNbytes(result.sizes(), result.strides(), result.itemsize(),
-                                                      static_cast<std::size_t>(result.storage_offset()));
-  if (!result.has_storage() || result.storage().data() == nullptr || result.storage().nbytes() < bytes)
+  if (!has_its_values(result))
     refuse_type(
         fmt::format("{} is a tensor [{}] whose values are not in its memory (a subclass that computes them, or "
                     "its storage was resized): give a plain tensor",

@@ -24,6 +24,16 @@ struct process_size {
   }
 };
 
+/// The same when threads that were joined have gone, of which one may linger.
+inline process_size process_size_at_rest() {
+  process_size now;
+  for (int i = 0; i < 1'000 && now.threads > 1; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    now = {};
+  }
+  return now;
+}
+
 /// What is not as it should be. Any thread.
 class problems {
  public:
@@ -34,11 +44,7 @@ class problems {
   }
   /// That the process has no more threads, and about as much memory, as before.
   void expect_no_more_than(const process_size& before) {
-    process_size now;
-    for (int i = 0; i < 1'000 && now.threads > before.threads; ++i) {  // a thread that was joined may linger
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      now = {};
-    }
+    const auto now = process_size_at_rest();
     fmt::print("{} threads and {:.2f} MiB before, {} and {:.2f} after\n", before.threads, mib(before.bytes),
                now.threads, mib(now.bytes));
     expect(now.threads <= before.threads, "a thread is left behind");

@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   const auto model = trace(test_modules::plus_one(), {at::ones({4, 2})}, quickly);
   problems found;
   for (std::size_t round = 0; round < 20; ++round) start_and_stop(model, round, found);  // what is made once a process
-  const process_size before;
+  const auto before = process_size_at_rest();
   const auto begin = std::chrono::steady_clock::now();
   for (std::size_t round = 0; round < count; ++round) {
     ::alarm(longest_seconds);  // the end of a process that hangs, with a core file of where

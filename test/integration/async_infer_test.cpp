@@ -131,6 +131,21 @@ TEST_CASE("a callback is called once on its executor, never inside of the call, 
   EXPECT(called == 4);
 }
 
+TEST_CASE("when a handler is called its executor is left alone: what is behind it can be used again, or destroyed") {
+  async_fixture f;
+  std::optional<asio::io_context> context{std::in_place};
+  for (int round = 0; round < 3'000; ++round) {
+    if (round % 2 == 0) context.emplace();
+    bool called = false;
+    f.parallel.async_infer({counted({2, 3})}, {},
+                           asio::bind_executor(*context, [&](std::exception_ptr, const response&) { called = true; }));
+    while (!called && context->run_one() > 0) {
+    }
+    REQUIRE(called);
+    context->restart();
+  }
+}
+
 TEST_CASE(
     "a handler without an executor is called on the engine's completion thread, and what it throws harms nobody") {
   async_fixture f;

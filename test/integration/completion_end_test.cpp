@@ -119,7 +119,12 @@ TEST_CASE("whoever is ahead of the completion thread by more handlers than rows 
   EXPECT(begun >= 4'096);
   EXPECT(begun <= 4'096 + 8 + most_in_flight);  // these are not answered when one more is let in
   REQUIRE(at_rest(host));
+  const auto refused = [&host] {
+    return host.status().models.at(0).outcomes.at(static_cast<std::size_t>(errc::queue_full));
+  };
+  const auto before = refused();
   EXPECT(failure_of([&] { parallel.poster(); }).code == errc::queue_full);
+  EXPECT(refused() == before + 1);
   // Who has an executor of its own is none of these.
   boost::asio::io_context own;
   std::promise<void> on_own;

@@ -6,6 +6,12 @@
 
 #include <ganglion/engine/async_infer.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,9 +21,33 @@
 using namespace ganglion;
 using namespace ganglion::test;
 using namespace std::chrono_literals;
+namespace asio = boost::asio;
 namespace modules = test_modules;
 
 namespace {
+
+/// What a coroutine of Asio's gets that waits for an answer.
+at::Tensor awaited_answer(data_parallel& parallel, const at::Tensor& x) {
+  asio::io_context context;
+  const auto ask = [&]() -> asio::awaitable<at::Tensor> {
+    std::vector<c10::IValue> inputs{x};
+    request_options options;
+    const auto answer = co_await parallel.async_infer(inputs, options, asio::use_awaitable);
+    co_return answer.outputs.toTensor();
+  };
+  auto future = asio::co_spawn(context, ask, asio::use_future);
+  context.run();
+  return future.get();
+}
+
+/// The same of one that waits until the model is loaded.
+void await_ready(data_parallel& parallel) {
+  asio::io_context context;
+  const auto wait = [&]() -> asio::awaitable<void> { co_await parallel.async_ready(asio::use_awaitable); };
+  auto future = asio::co_spawn(context, wait, asio::use_future);
+  context.run();
+  future.get();
+}
 
 /// While it lives no thread can be made: none has room for a stack of that size.
 class no_more_threads {
@@ -71,6 +101,8 @@ TEST_CASE("an engine of which the threads cannot be made is refused, and can be 
     auto f = failure_of([&] { parallel.async_infer({counted({5, 3})}, {}, [](auto, auto) {}); });
     EXPECT(f.code == errc::core_unavailable);
     EXPECT(contains(f.text, "the engine's completion thread cannot be made"));
+    // Whose handler has an executor of its own needs none.
+    EXPECT(same(awaited_answer(parallel, counted({5, 3})), counted({5, 3}) + 1));
   }
   std::promise<response> promise;
   parallel.async_infer({counted({5, 3})}, {}, [&](std::exception_ptr, response r) { promise.set_value(std::move(r)); });
@@ -99,6 +131,8 @@ TEST_CASE("what was moved from says so, and can be assigned to") {
   EXPECT(refused([&] { parallel.submit({counted({1, 3})}, {}); }));
   EXPECT(refused([&] { parallel.num_workers(3); }));
   EXPECT(refused([&] { parallel.warnings(); }));
+  EXPECT(refused([&] { awaited_answer(parallel, counted({1, 3})); }));
+  EXPECT(refused([&] { await_ready(parallel); }));
   parallel = std::move(moved);
   EXPECT(same(answer(parallel, {counted({5, 3})}), counted({5, 3}) + 1));
 
@@ -171,6 +205,7 @@ TEST_CASE("in a forked child an engine and what is on it are refused, can be des
            if (!refused([&] { host->status(); })) return 4;
            if (!refused([&] { host->drain(1s); })) return 5;
            if (!refused([&] { data_parallel{*host, model}; })) return 6;
+           if (!refused([&] { awaited_answer(*parallel, x); })) return 7;
            parallel.reset();
            host.reset();
            host.emplace(engine_ears{}.options(2));

@@ -240,6 +240,46 @@ TEST_CASE("a timeline of a run with faults has what was lost, and one begin and 
   EXPECT(lost == 1);
 }
 
+TEST_CASE("in a timeline no flow goes on after its end, and what is taken back no longer waits") {
+  scratch_folder folder;
+  const auto path = folder / "timeline.json";
+  engine_ears ears;
+  auto options = ears.options(1);
+  options.trace_out = path;
+  {
+    engine host{options};
+    data_parallel parallel{host, compiled(gated_plus_one(), {at::ones({4, 3})})};
+    forward_gate gate;
+    std::stop_source stop;
+    auto held = parallel.submit({counted({4, 3})});
+    REQUIRE(gate.wait_for(1));
+    // Half of a full batch that waits on the core, and much that waits for it.
+    auto in_lane = parallel.submit({counted({2, 3})}, {.stop = stop.get_token()});
+    auto beside_it = parallel.submit({counted({2, 3})});
+    auto waits = parallel.submit({counted({40, 3})}, {.stop = stop.get_token()});
+    stop.request_stop();
+    EXPECT(failure_of_future(std::move(in_lane)).code == errc::cancelled);
+    EXPECT(failure_of_future(std::move(waits)).code == errc::cancelled);
+    gate.open();
+    REQUIRE(ready(held));
+    REQUIRE(ready(beside_it));
+  }
+  const auto all = events_of(path);
+  std::map<std::uint64_t, double> ends;
+  for (const auto& e : events_like(all, "f", "request"))
+    ends[e.at("id").to_number<std::uint64_t>()] = e.at("ts").to_number<double>();
+  EXPECT(ends.size() == 4);
+  const auto steps = events_like(all, "t", "request");
+  EXPECT(steps.size() == 2);
+  for (const auto& e : steps) EXPECT(e.at("ts").to_number<double>() <= ends.at(e.at("id").to_number<std::uint64_t>()));
+  std::map<double, std::int64_t> waiting;
+  for (const auto& e : events_like(all, "C", ""))
+    if (contains(std::string{e.at("name").as_string()}, "model"))
+      waiting[e.at("ts").to_number<double>()] = e.at("args").at("rows").to_number<std::int64_t>();
+  REQUIRE(!waiting.empty());
+  EXPECT(waiting.rbegin()->second == 0);
+}
+
 TEST_CASE("a timeline that cannot be written is refused") {
   scratch_folder folder;
   engine_options options;

@@ -147,6 +147,20 @@ TEST_CASE("core: executions go to the lane in order, and their reports to the ba
   EXPECT(s.busy_ns == 2'000'000);
 }
 
+TEST_CASE("core: what it is in the middle of counts as busy, and the count never shrinks") {
+  core_fixture f;
+  f.start(4);
+  const auto began = f.system.now();
+  f.lanes.of(3).activity = lane_activity{began, false};
+  f.system.advance(300ms);
+  EXPECT(f.status().busy_ns == 300'000'000);
+  f.lanes.of(3).activity = lane_activity{began, true};  // a load is none
+  EXPECT(f.status().busy_ns == 300'000'000);
+  f.lanes.finish(3);  // which takes 1 ms by its own count
+  f.batcher.expect<executions_done>();
+  EXPECT(f.status().busy_ns == 300'000'000);
+}
+
 TEST_CASE("core: an execution that was taken back before it ran is reported and not counted") {
   core_fixture f;
   auto [r, work] = f.start(4);

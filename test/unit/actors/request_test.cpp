@@ -161,6 +161,9 @@ TEST_CASE("tensors for the answer are checked against it before anything runs: n
   expect({at::empty({2, 6}).t()}, errc::invalid_argument, "is not a contiguous tensor on the CPU");
   expect({at::empty({6, 2}).requires_grad_()}, errc::invalid_argument, "requires gradients");
   expect({inputs.leaves[0].toTensor()}, errc::invalid_argument, "shares memory with an input");
+  const auto freed = at::empty({6, 2});
+  freed.storage().set_nbytes(0);
+  expect({freed}, errc::invalid_argument, "has no memory for its values");
 }
 
 TEST_CASE("tensors for the answer along another dimension may have any size there, and two must not share memory") {

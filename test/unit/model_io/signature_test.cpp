@@ -106,6 +106,9 @@ TEST_CASE("S23: what does not fit is refused with the expected and the given spe
   EXPECT(contains(check(sig, 0, {at::zeros({2, 3, 8, 8}, at::kDouble)}).text, "input x is f64[2,3,8,8]"));
   EXPECT(contains(check(sig, 0, {at::zeros({3, 8, 8})}).text, "input x is f32[3,8,8]"));
   EXPECT(check(sig, 0, {at::Tensor{}}).text == "input x is an undefined tensor");
+  const auto freed = at::ones(sig.inputs[0].shape);
+  freed.storage().set_nbytes(4);
+  EXPECT(contains(check(sig, 0, {freed}).text, "but its values are not in its memory"));
   EXPECT(check(sig, 0, {at::zeros({2, 3, 8, 8}).to_sparse()}).text ==
          "input x has the layout Sparse: make it dense first");
   EXPECT(contains(check(sig, 0, {at::zeros({2, 3, 8, 8}, at::kMeta)}).text, "input x is on meta"));

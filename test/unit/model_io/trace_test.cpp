@@ -107,12 +107,26 @@ TEST_CASE("S10: a model that mixes rows by what most rows do not change is found
   EXPECT(depends("torch.logical_and(x, torch.all(x))", flags));
   EXPECT(depends("torch.relu(x - 10 * torch.mean(x))", at::rand({4, 3})));
   EXPECT(depends("x + torch.relu(torch.sum(x) - 100)", at::rand({4, 3})));
+  EXPECT(depends("x + torch.any(torch.isnan(x)).float()", at::rand({4, 3})));
   EXPECT_FALSE(depends("x + torch.amax(x, [1], True)", integers));
   EXPECT_FALSE(depends("torch.logical_or(x, torch.any(x, 1, True))", flags));
   EXPECT_FALSE(depends("torch.softmax(torch.relu(x) * 3, 1)", at::rand({4, 3})));
   // Far values are none of a model that takes its floats for indices: it is judged without them.
   EXPECT_FALSE(depends("torch.index_select(torch.arange(510), 0, torch.flatten(x).long() + 500)",
                        at::rand({4, 1})));
+}
+
+TEST_CASE("S10: a model whose rows depend on how many run together is found out, where it takes another number of them") {
+  const auto reason = [](const char* result, std::int64_t batch) {
+    const auto module = modules::scripted(std::string("def forward(self, x):\n  return ") + result + "\n");
+    return trace(module, {at::rand({batch, 3})}, {.tune = false}).signature().not_eligible;
+  };
+  for (const std::int64_t batch : {2, 16}) {
+    EXPECT(contains(reason("x / x.size(0)", batch), "the output depends on how many rows run together"));
+    EXPECT(contains(reason("x + torch.numel(x)", batch), "depends on how many rows run together"));
+    EXPECT(reason("x / x.size(1)", batch).empty());
+  }
+  EXPECT(reason("torch.reshape(x, [4, 3]) * 2", 4).empty());  // takes no other number
 }
 
 TEST_CASE("S10: where the example's values cannot tell rows apart, a model is not eligible") {

@@ -34,7 +34,7 @@ TEST_CASE("the first look has the states and no rates") {
          "model 4  0 rows wait (0 B), 0 executions in flight");
 }
 
-TEST_CASE("rates and shares are of the time between two looks") {
+TEST_CASE("rates and shares are of the time since the first look, and of the last two seconds") {
   status_watch watch;
   auto s = some_status();
   watch.text(s, start);
@@ -55,6 +55,28 @@ TEST_CASE("rates and shares are of the time between two looks") {
          "nc:1   starting   0 % busy       0 executions/s       0 rows/s   0 % padding\n"
          "model 4  12 rows wait (1.5 KiB), 2 executions in flight, 12.5k requests/s well, 4 not, p50 2.03 ms, p99 2.03 ms\n"
          "1 thread left behind, with 3 MiB");
+  // Half a second later that is as long ago as counts.
+  for (auto half = 1; half <= 4; ++half) watch.text(s, start + 2s + half * 500ms);
+  s.cores[0].rows += 300;
+  for (int i = 0; i < 10; ++i) m.total.add(1500ms);
+  const auto later = watch.text(s, start + 4500ms);
+  EXPECT(later.find("     150 rows/s") != std::string::npos);
+  EXPECT(later.find("p50 1.54 s") != std::string::npos);
+}
+
+TEST_CASE("numbers have three digits and the unit that fits them") {
+  auto s = some_status();
+  const auto model_line = [&s] { return status_watch{}.text(s, start); };
+  for (const auto& [bytes, text] : std::vector<std::pair<std::uint64_t, std::string>>{
+           {1'023, "(1023 B)"}, {1'020 << 10, "(1020 KiB)"}, {(1 << 20) - 1, "(1 MiB)"}, {1 << 30, "(1 GiB)"}}) {
+    s.models[0].queued_bytes = bytes;
+    NOTE(text);
+    EXPECT(model_line().find(text) != std::string::npos);
+  }
+  s.models[0].queued_rows = 999'999;
+  EXPECT(model_line().find("1M rows wait") != std::string::npos);
+  s.models[0].total.add(250ms);
+  EXPECT(model_line().find("p50 252 ms") != std::string::npos);
 }
 
 TEST_CASE("a core that started again counts from its beginning") {

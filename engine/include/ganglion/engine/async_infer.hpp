@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <thread>
 #include <type_traits>
 
 namespace ganglion {
@@ -36,9 +37,13 @@ struct completion_thread {
   executor_type executor;
   std::atomic<std::int64_t>* waiting;  ///< handlers that are posted and not yet called
 
+  /// The thread need not be there yet. Errors, thrown: `invalid_argument` where the object was moved from,
+  /// `core_unavailable` in a forked child.
   static completion_thread of(const data_parallel& parallel);
-  /// Errors: `queue_full`, thrown, where as many handlers wait as rows may (`engine_options::max_queued_rows`), 4,096 at
-  /// least.
+  /// Makes the thread. Errors: `core_unavailable`, thrown, where it cannot be made.
+  static void start(const data_parallel& parallel);
+  /// The same. Errors: also `queue_full` where as many handlers wait as rows may (`engine_options::max_queued_rows`),
+  /// 4,096 at least.
   static void require_room(const data_parallel& parallel);
 };
 
@@ -63,6 +68,9 @@ struct asio_operation {
   /// The stop token that the caller gave, where both ways to cancel are used.
   std::optional<std::stop_callback<std::function<void()>>> other;
   Result result;
+  /// Whether whoever posted the handler has let go of the executor. Not before is the handler called, in which its owner
+  /// may destroy what stands behind it.
+  std::atomic<bool> handed_over{false};
 };
 
 inline std::exception_ptr exception_of(const failure& f) {
@@ -91,6 +99,7 @@ struct completion {
   [[gnu::noipa]]
 #endif
   void operator()() {
+    while (!op->handed_over.load(std::memory_order_acquire)) std::this_thread::yield();
     if (op->waiting != nullptr) --*op->waiting;
     if (op->slot.is_connected()) op->slot.clear();
     op->other.reset();
@@ -104,10 +113,14 @@ struct completion {
 
 template <class Handler, class Result>
 void complete(std::shared_ptr<asio_operation<Handler, Result>> op) {
-  auto executor = op->work;
-  auto allocator = boost::asio::get_associated_allocator(op->handler);
+  auto& handed_over = op->handed_over;
   if (op->waiting != nullptr) ++*op->waiting;
-  boost::asio::post(executor, boost::asio::bind_allocator(allocator, completion<Handler, Result>{std::move(op)}));
+  {
+    auto executor = op->work;
+    auto allocator = boost::asio::get_associated_allocator(op->handler);
+    boost::asio::post(executor, boost::asio::bind_allocator(allocator, completion<Handler, Result>{std::move(op)}));
+  }
+  handed_over.store(true, std::memory_order_release);  // the last that this thread does with it
 }
 
 /// Calls `begin` with the stop token to heed, and with what to call with the result.
@@ -151,6 +164,8 @@ void launch(const data_parallel& on, Handler handler, std::stop_token stop, Begi
 /// In a coroutine give inputs and options by name: g++ 12 destroys braced temporaries inside of `co_await` twice.
 template <class CompletionToken>
 auto data_parallel::async_infer(std::vector<c10::IValue> inputs, request_options options, CompletionToken&& token) {
+  // A coroutine's initiation must not throw: what can be known is told before.
+  static_cast<void>(detail::completion_thread::of(*this));
   return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, response)>(
       [this](auto handler, std::vector<c10::IValue> given, request_options with) {
         detail::launch<response>(*this, std::move(handler), with.stop, [&](std::stop_token stop, auto done) {
@@ -165,6 +180,7 @@ auto data_parallel::async_infer(std::vector<c10::IValue> inputs, request_options
 /// cancellation slot ends the wait with `cancelled`, and not the loading.
 template <class CompletionToken>
 auto data_parallel::async_ready(CompletionToken&& token) const {
+  static_cast<void>(detail::completion_thread::of(*this));
   return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
       [this](auto handler) {
         detail::launch<failure>(*this, std::move(handler), {}, [this](std::stop_token stop, auto done) {

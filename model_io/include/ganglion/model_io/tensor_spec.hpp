@@ -38,6 +38,10 @@ expected<tensor_spec> parse_tensor_spec(std::string_view text);
 /// The specification of a tensor at hand.
 tensor_spec spec_of(const at::Tensor& tensor, std::string name = {});
 
+/// Whether all values of a dense tensor on the CPU lie in its memory: not where that was freed or made smaller
+/// (`resize_` of its storage), and not in a wrapper that computes them.
+bool has_its_values(const at::Tensor& tensor);
+
 /// A random tensor of the spec: floats uniform in [0, 1), integers in [0, 10), bools even. Seeded, so repeatable.
 at::Tensor random_tensor(const tensor_spec& spec, std::uint64_t seed);
 

@@ -26,6 +26,9 @@ struct request_record {
   std::int64_t rows = 0;
   errc code = errc::ok;
   std::chrono::steady_clock::time_point accepted, answered;
+  std::uint64_t data_parallel_id = 0;
+  /// Rows of its data_parallel that wait. Not counted where it was answered well: its executions told.
+  std::int64_t queued_rows = 0;
 };
 
 /// Told of every accepted request that was answered, on any thread. Must not block or throw.

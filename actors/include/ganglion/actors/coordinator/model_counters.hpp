@@ -24,6 +24,7 @@ class model_counters {
   /// A request was not accepted.
   void refused(errc why);
 
+  std::int64_t queued_rows() const;
   /// Fills in all that is counted here. Numbers that change meanwhile may be of different moments.
   void read(model_status& into) const;
 

@@ -43,6 +43,17 @@ class histogram {
     sum_ns_ += other.sum_ns_;
   }
 
+  /// What was added since it was `before`; all of it where it began anew meanwhile.
+  histogram since(const histogram& before) const {
+    auto result = *this;
+    for (std::size_t i = 0; i < before.counts_.size(); ++i) {
+      if (i >= counts_.size() || counts_[i] < before.counts_[i]) return *this;
+      result.counts_[i] -= before.counts_[i];
+    }
+    result.sum_ns_ -= before.sum_ns_;
+    return result;
+  }
+
   std::uint64_t count() const {
     std::uint64_t sum = 0;
     for (auto c : counts_) sum += c;
