@@ -3,6 +3,7 @@
 #include "formation_fixture.hpp"
 
 #include <support/choices.hpp>
+#include <support/errors.hpp>
 
 #include <set>
 #include <tuple>
@@ -33,6 +34,9 @@ class formation_world {
       f_.queue.add(targets_[id], caps_[id], {loading_[id].begin(), loading_[id].end()});
     }
     for (std::size_t core = 0; core < core_count; ++core) up(core);
+    if (below(3) > 0) return;
+    most_waiting_ = 10 + static_cast<std::int64_t>(below(40));
+    f_.gate = std::make_shared<admission>(admission_limits{most_waiting_});
   }
 
   void step() {
@@ -86,6 +90,7 @@ class formation_world {
   std::size_t written = 0;
   std::size_t together = 0;
   std::size_t unreported = 0;
+  std::size_t not_admitted = 0;
 
  private:
   struct record {
@@ -142,8 +147,17 @@ class formation_world {
     }
     if (below(4) == 0) options.outputs = {at::zeros({rows, 2})};
     if (below(12) == 0) r.beside = static_cast<std::int64_t>(below(2));
-    r.sent = make_request(target, rows, f_.gate, r.first, options, bucket,
-                          r.beside ? std::vector<c10::IValue>{*r.beside} : std::vector<c10::IValue>{});
+    const auto beside = r.beside ? std::vector<c10::IValue>{*r.beside} : std::vector<c10::IValue>{};
+    const auto waiting = f_.gate->queued_rows();
+    REQUIRE(waiting <= rows_unanswered());
+    if (waiting > 0 && waiting + rows > most_waiting_) {
+      ++not_admitted;
+      REQUIRE(failure_of([&] { make_request(target, rows, f_.gate, r.first, options, bucket, beside); }).code ==
+              errc::queue_full);
+      REQUIRE(f_.gate->queued_rows() == waiting);
+      return;
+    }
+    r.sent = make_request(target, rows, f_.gate, r.first, options, bucket, beside);
     r.options = std::move(options);
     r.enqueued = f_.now;
     r.deployment = id;
@@ -168,6 +182,13 @@ class formation_world {
       ++refused;
       sent.may_fail_with.insert(errc::queue_full);
     }
+  }
+
+  std::int64_t rows_unanswered() const {
+    std::int64_t rows = 0;
+    for (const auto& [id, r] : requests_)
+      if (r.sent.got->all.empty()) rows += r.rows;
+    return rows;
   }
 
   void pump() {
@@ -445,6 +466,7 @@ class formation_world {
 
   choices choices_;
   bool limited_;
+  std::int64_t most_waiting_ = admission_limits{}.max_queued_rows;
   formation_fixture f_;
   std::map<std::uint64_t, std::shared_ptr<const deployment>> targets_;
   std::map<std::uint64_t, std::vector<std::vector<std::int64_t>>> sizes_;  // of each bucket
