@@ -11,7 +11,7 @@ namespace {
 
 /// How many executions so many rows take from the beginning of a chunk on.
 std::int64_t executions_of(const chunk_plan& plan, std::int64_t rows) {
-  auto of_chunk = [&plan](std::int64_t n) { return (n + plan.batch() - 1) / plan.batch(); };
+  auto of_chunk = [&plan](std::int64_t n) { return n / plan.batch() + (n % plan.batch() != 0); };
   return rows / plan.chunk_rows() * of_chunk(plan.chunk_rows()) + of_chunk(rows % plan.chunk_rows());
 }
 

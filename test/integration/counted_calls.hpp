@@ -15,6 +15,9 @@ inline constexpr bool calls_are_counted = true;
 /// From so many bytes on a piece of memory counts as large.
 inline constexpr std::size_t large = 64 << 10;
 
+/// What is expected of a count of allocations.
+constexpr std::size_t where_counted(std::size_t n) { return calls_are_counted ? n : 0; }
+
 struct counted_calls {
   std::size_t threads_made = 0;         ///< by pthread_create
   std::size_t large_allocations = 0;    ///< by malloc and posix_memalign, of which LibTorch's tensors come
