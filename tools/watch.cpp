@@ -13,7 +13,7 @@ namespace {
 /// Three digits, and all that are before the point.
 std::string short_text(double n) { return n < 99.95 ? fmt::format("{:.3g}", n) : fmt::format("{:.0f}", n); }
 
-/// In the largest of the units, each so many times the one before it, of which there is one.
+/// In the largest unit of which there is a whole one; each unit is `times` the one before it.
 std::string in_units(double n, double times, std::initializer_list<const char*> units) {
   auto unit = units.begin();
   while (unit + 1 != units.end() && n >= times - 0.5) {

@@ -143,10 +143,21 @@ TEST_CASE("a status as Prometheus reads it") {
 
 namespace {
 
-boost::json::array events_of(const std::filesystem::path& path) {
-  std::ifstream file{path};
-  return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_array();
-}
+/// What an engine needs to write a timeline, and what it wrote.
+struct timeline {
+  explicit timeline(std::size_t cores) : options(ears.options(cores)) { options.trace_out = path; }
+
+  /// When the engine has ended.
+  boost::json::array events() const {
+    std::ifstream file{path};
+    return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_array();
+  }
+
+  scratch_folder folder;
+  std::filesystem::path path = folder / "timeline.json";
+  engine_ears ears;
+  engine_options options;
+};
 
 std::vector<boost::json::object> events_like(const boost::json::array& all, std::string_view phase,
                                              std::string_view category) {
@@ -160,22 +171,18 @@ std::vector<boost::json::object> events_like(const boost::json::array& all, std:
 }  // namespace
 
 TEST_CASE("a timeline has each execution on its core's lane, each request as a flow, and what waits") {
-  scratch_folder folder;
-  const auto path = folder / "timeline.json";
-  engine_ears ears;
-  auto options = ears.options(2);
-  options.trace_out = path;
+  timeline run{2};
   std::uint64_t model = 0;
   {
-    engine host{options};
+    engine host{run.options};
     data_parallel parallel{host, compiled(modules::plus_one(), {at::ones({4, 3})})};
     model = parallel.id();
     answer(parallel, {counted({10, 3})});
     answer(parallel, {counted({2, 3})});
   }
-  const auto all = events_of(path);
+  const auto all = run.events();
   const auto executions = events_like(all, "X", "execution");
-  const auto records = ears.executions();
+  const auto records = run.ears.executions();
   REQUIRE(executions.size() == records.size());
   std::int64_t rows = 0, padding = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -198,17 +205,13 @@ TEST_CASE("a timeline has each execution on its core's lane, each request as a f
 }
 
 TEST_CASE("a timeline of a run with faults has what was lost, and one begin and one end of each request") {
-  scratch_folder folder;
-  const auto path = folder / "timeline.json";
-  engine_ears ears;
-  auto options = ears.options(2);
-  options.trace_out = path;
+  timeline run{2};
   lane_faults faults{[](const auto& given) {
     return given.core == 0 && given.nth == 1 ? lane_faults::fate::die : lane_faults::fate::run;
   }};
-  options.make_lane = faults.factory();
+  run.options.make_lane = faults.factory();
   {
-    engine host{options};
+    engine host{run.options};
     data_parallel parallel{host, compiled(gated_plus_one(), {at::ones({4, 3})})};
     answer(parallel, {counted({10, 3})});
     forward_gate gate;
@@ -221,7 +224,7 @@ TEST_CASE("a timeline of a run with faults has what was lost, and one begin and 
     gate.open();
     REQUIRE(ready(held));
   }
-  const auto all = events_of(path);
+  const auto all = run.events();
   std::map<std::uint64_t, std::string> phases;
   for (const char* phase : {"s", "f"})
     for (const auto& e : events_like(all, phase, "request")) phases[e.at("id").to_number<std::uint64_t>()] += phase;
@@ -241,13 +244,9 @@ TEST_CASE("a timeline of a run with faults has what was lost, and one begin and 
 }
 
 TEST_CASE("in a timeline no flow goes on after its end, and what is taken back no longer waits") {
-  scratch_folder folder;
-  const auto path = folder / "timeline.json";
-  engine_ears ears;
-  auto options = ears.options(1);
-  options.trace_out = path;
+  timeline run{1};
   {
-    engine host{options};
+    engine host{run.options};
     data_parallel parallel{host, compiled(gated_plus_one(), {at::ones({4, 3})})};
     forward_gate gate;
     std::stop_source stop;
@@ -264,7 +263,7 @@ TEST_CASE("in a timeline no flow goes on after its end, and what is taken back n
     REQUIRE(ready(held));
     REQUIRE(ready(beside_it));
   }
-  const auto all = events_of(path);
+  const auto all = run.events();
   std::map<std::uint64_t, double> ends;
   for (const auto& e : events_like(all, "f", "request"))
     ends[e.at("id").to_number<std::uint64_t>()] = e.at("ts").to_number<double>();

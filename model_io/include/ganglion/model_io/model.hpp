@@ -153,7 +153,8 @@ compiled_model load(const std::filesystem::path& path, load_options options = {}
 /// Errors: `model_load_failed` (never traced, or changed since), `unsupported_model` (as `load`).
 compiled_model restore(const torch::jit::Module& module);
 
-/// Reads a plain TorchScript file, for `trace`, in the mode in which it was saved. Any thread, several at once. Errors: `model_load_failed`.
+/// Reads a plain TorchScript file, for `trace`, in the mode in which it was saved. Any thread, several at once.
+/// Errors: `model_load_failed`.
 torch::jit::Module load_module(const std::filesystem::path& path, const load_options& options = {});
 
 }  // namespace ganglion

@@ -21,7 +21,7 @@ struct core_status {
   std::uint64_t executions = 0;    ///< that it ran, failed ones included
   std::uint64_t rows = 0;          ///< in them, without padding
   std::uint64_t padding_rows = 0;
-  std::int64_t busy_ns = 0;        ///< from the beginning of an execution until its rows were gathered, or until now, summed
+  std::int64_t busy_ns = 0;        ///< from an execution's beginning until its rows were gathered, or until now, summed
   std::int64_t up_ns = 0;          ///< how long it lives; busy_ns by this is its utilisation
   /// Bytes of the models loaded on it (weights are shared between cores: they count on each).
   std::uint64_t model_bytes = 0;
