@@ -1,5 +1,7 @@
 #pragma once
 
+#include "pinned_loops.hpp"
+
 #include <ganglion/model_io/model.hpp>
 
 #include <cstddef>
@@ -8,12 +10,6 @@
 
 namespace ganglion::command {
 
-/// Where one bare loop runs.
-struct loop_place {
-  std::vector<int> cpus;
-  std::size_t intra_op_threads = 1;
-};
-
 /// What a bare loop calls.
 enum class loop_program {
   compiled,  ///< the model's own program, on a replica
@@ -21,24 +17,25 @@ enum class loop_program {
   frozen,    ///< the module after torch::jit::freeze
 };
 
-/// What an engine is measured against: threads that do nothing but call a program at its compiled shape, each on a
-/// replica of its own, with the lane's own set-up (CPUs, then intra-op threads) and without queue, scatter or gather.
+/// What an engine is measured against: loops over a program at its compiled shape, each on a replica of its own,
+/// without queue, scatter or gather.
 class bare_loops {
  public:
   /// Starts a thread a place, and returns when each has warmed its replica. Errors, thrown: what the model throws.
   bare_loops(const compiled_model& model, const std::vector<loop_place>& places,
              loop_program what = loop_program::compiled);
-  ~bare_loops();
 
   /// Lets all of them run at once for so long, and at least one forward each. Returns the rows a second of all.
-  double rows_per_second(double seconds);
+  double rows_per_second(double seconds) { return loops_.rows_per_second(seconds); }
 
   /// The distinct places of weights over all replicas; of the model's own program alone.
   std::size_t distinct_weight_storages() const;
 
  private:
-  class loop;
-  std::vector<std::unique_ptr<loop>> loops_;
+  using storages = std::vector<const void*>;
+
+  std::vector<std::shared_ptr<storages>> weights_;  // of each loop
+  pinned_loops loops_;
 };
 
 }  // namespace ganglion::command

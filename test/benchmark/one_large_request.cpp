@@ -1,7 +1,7 @@
 // One call of 4,096 rows to a layer of 16x16 that is compiled for 16 rows: 256 executions of a few microseconds each.
 // In turn with threads, one a core and pinned, of which each does nothing but its share of these executions and copies
 // what comes out into one output. What is missing to 1 is what it costs to hand out executions and to join their rows.
-#include "loops.hpp"
+#include "bare_parts.hpp"
 #include "measure.hpp"
 
 #include <bench_statistics.hpp>
@@ -36,7 +36,7 @@ void run_all(const arguments& given, report& out) {
   const auto model = trace(layers({16, 16}), {at::rand({batch, 16})}, options);
   engine host;
   data_parallel parallel(host, model);
-  auto bare = bare_loops(model, rows, parallel.cores().size());
+  auto bare = bare_parts(model, rows, parallel.cores().size());
   const auto x = at::rand({rows, 16});
   rows_per_second(parallel, x, given.seconds / 4);
   std::vector<command::figure_pair> pairs;

@@ -7,7 +7,7 @@
 //                                                           LibTorch alone: one forward at a time on so many intra-op
 //                                                           threads; SHAPE is that of a row, such as 3x224x224
 //   benchmark_contender engine ROWS ARTIFACT...             the engine on all cores, one call at a time
-#include "../loops.hpp"
+#include "../bare_parts.hpp"
 #include "../measure.hpp"
 
 #include <ganglion/engine/cpu_allowance.hpp>
@@ -36,8 +36,8 @@ using contender = std::function<double(double seconds)>;
 /// Ways of doing it, by the name of the choice.
 using choices = std::map<std::string, std::function<contender()>>;
 
-contender calling(loops made) {
-  auto shared = std::make_shared<loops>(std::move(made));
+contender calling(command::pinned_loops made) {
+  auto shared = std::make_shared<command::pinned_loops>(std::move(made));
   return [shared](double seconds) { return shared->rows_per_second(seconds); };
 }
 
@@ -59,7 +59,7 @@ contender plain_libtorch(const std::string& path, bool frozen, const std::vector
       return rows;
     };
   };
-  return calling(loops{{{read_cpu_allowance().cpus, threads, make}}});
+  return calling(command::pinned_loops{{{{read_cpu_allowance().cpus, threads}, make}}});
 }
 
 contender engine_of(const compiled_model& model, std::int64_t rows) {
@@ -94,7 +94,7 @@ choices of_artifacts(const std::vector<std::string>& words,
 choices choices_of(const std::vector<std::string>& words) {
   if (words.at(0) == "loops")
     return of_artifacts(words, [rows = std::stoll(words.at(1))](const compiled_model& model) {
-      return calling(bare_loops(model, rows, read_cpu_allowance().count));
+      return calling(bare_parts(model, rows, read_cpu_allowance().count));
     });
   if (words.at(0) == "engine")
     return of_artifacts(words, [rows = std::stoll(words.at(1))](const compiled_model& model) {
