@@ -91,13 +91,13 @@ enum class face { callbacks, futures, handlers };
 template <class Target>
 std::size_t produce_callbacks(Target& target, const at::Tensor& row, const std::atomic<bool>& stop, face by) {
   window w;
-  while (!stop) {
+  do {
     w.enter();
     if (by == face::callbacks)
       target.start({row}, {}, [&w](response&& r) { w.leave(r.ok()); });
     else
       target.async_infer({row}, {}, [&w](std::exception_ptr, response r) { w.leave(r.ok()); });
-  }
+  } while (!stop);
   return w.finish();
 }
 
@@ -109,10 +109,10 @@ std::size_t produce_futures(Target& target, const at::Tensor& row, const std::at
     if (out.front().get().ok()) ++good;
     out.pop_front();
   };
-  while (!stop) {
+  do {
     if (out.size() == outstanding) take();
     out.push_back(target.submit({row}, {}));
-  }
+  } while (!stop);
   while (!out.empty()) take();
   return good;
 }

@@ -167,9 +167,9 @@ def environment(**variables):
     return {**clean, "GANGLION_HOST_CORES": "2", **variables}
 
 
-def call(*arguments, **variables):
+def call(*arguments, timeout=60, **variables):
     return subprocess.run([GANGLION, *arguments], env=environment(**variables), capture_output=True, text=True,
-                          timeout=60)
+                          timeout=timeout)
 
 
 class Command(unittest.TestCase):

@@ -17,9 +17,9 @@ import torch_neuron
 
 
 def status_at_rest(status=torch_neuron.status, seconds=10):
-    """The status once nothing is counted as unanswered any more: an answer is there before it is counted."""
+    """The status once nothing is counted as unanswered or running any more: an answer is there before it is counted."""
     end = time.monotonic() + seconds
-    while (now := status()).unanswered and time.monotonic() < end:
+    while ((now := status()).unanswered or now.executions_in_flight) and time.monotonic() < end:
         time.sleep(0.01)
     return now
 

@@ -201,7 +201,7 @@ def test_what_another_object_warns_of_is_not_said_in_a_call(rows_traced, slow):
     """A callback holds the futures back, so that the call of the second is there before the future of the first."""
     first, second = (torch_neuron.DataParallel(rows_traced) for _ in range(2))
     told, gate = threading.Event(), threading.Event()
-    slow.submit(torch.rand(8, 192, 192)).add_done_callback(lambda f: (told.set(), gate.wait(60)))
+    slow.submit(torch.rand(64, 192, 192)).add_done_callback(lambda f: (told.set(), gate.wait(60)))
     told.wait(60)
     future = first.submit(torch.rand(2, 4))
     status_at_rest()

@@ -31,7 +31,7 @@ def told(future):
 
 @pytest.mark.parametrize("wait", ["result", "exception"])
 def test_a_callback_that_waits_for_another_future_is_refused(slow, rows_parallel, wait):
-    future = slow.submit(torch.rand(8, 192, 192))
+    future = slow.submit(torch.rand(64, 192, 192))
     e = told(future)(lambda f: getattr(slow.submit(torch.rand(8, 192, 192)), wait)(60)).exception(60)
     assert isinstance(e, ValueError) and e.code == "invalid_argument" and "callback" in str(e)
     assert rows_parallel.submit(torch.rand(3, 4)).result(60).shape == (3, 3)
@@ -40,14 +40,14 @@ def test_a_callback_that_waits_for_another_future_is_refused(slow, rows_parallel
 def test_a_callback_may_read_futures_that_are_done_and_call(slow, rows_parallel):
     done = rows_parallel.submit(torch.rand(2, 4))
     done.result()
-    future = slow.submit(torch.rand(8, 192, 192))
+    future = slow.submit(torch.rand(64, 192, 192))
     asked = lambda f: (done.result().shape, f.exception(), rows_parallel(torch.rand(5, 4)).shape)
     assert told(future)(asked).result(60) == ((2, 3), None, (5, 3))
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, ValueError])
 def test_whatever_a_callback_raises_the_rest_is_called(slow, kind):
-    future, called = slow.submit(torch.rand(8, 192, 192)), concurrent.futures.Future()
+    future, called = slow.submit(torch.rand(64, 192, 192)), concurrent.futures.Future()
 
     def fail(f):
         raise kind(3)

@@ -92,7 +92,7 @@ LONG = {
     "tracing": "work = lambda: torch_neuron.trace(model, torch.rand(1, 256, 256))",
     # What is loaded already is there at once.
     "loading": """
-traced = [torch_neuron.trace(model, torch.rand(1, 256, 256), tune=False) for _ in range(4)]
+traced = [torch_neuron.trace(model, torch.rand(1, 256, 256), tune=False) for _ in range(8)]
 work = lambda: torch.neuron.DataParallel(traced.pop())
 """,
     "compiling again": """
@@ -121,14 +121,19 @@ def timed(interrupted_after=0):
 
 signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
 timed()
-whole = timed()
-print(timed(whole / 5) / whole, quick(torch.rand(5, 4)).shape[0])
+for _ in range(3):  # other work on the machine may come at any moment
+    whole = timed()
+    interrupted = timed(whole / 5)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if interrupted < 0.7 * whole:
+        break
+print(interrupted / whole, quick(torch.rand(5, 4)).shape[0])
 sys.stdout.flush()
 work()
 """
     status, said, errors = run_python(code, cores="16")
     assert status == 0, errors
-    how, share, rows = said.split()
+    *_, how, share, rows = said.split()
     assert how == "interrupted" and rows == "5" and float(share) < 0.7, (said, errors)
 
 
@@ -373,7 +378,7 @@ def used_and_dropped():
     future = %s
     del parallel
     still = loaded()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while any(loaded()) and time.monotonic() < end:
         time.sleep(0.01)
     return there, still, loaded(), future.result(10).shape[0]
