@@ -10,7 +10,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
+#include <vector>
 
 namespace ganglion::command {
 
@@ -82,8 +84,11 @@ throughput_baseline measure_throughput_baseline(const bench_session& session) {
   for (int i = 0; i < rounds; ++i) {
     session.progress.stage(
         fmt::format("baseline: the engine and what it is compared with, round {} of {}", i + 1, rounds));
-    engine.rates.push_back(engine.rows_per_second(window));
-    for (auto& peer : peers) peer.rates.push_back(peer.rows_per_second(window));
+    // In turns who comes first.
+    std::vector<contestant*> order{&engine};
+    for (auto& peer : peers) order.push_back(&peer);
+    if (i % 2 == 1) std::reverse(order.begin(), order.end());
+    for (auto* each : order) each->rates.push_back(each->rows_per_second(window));
   }
   result.engine = median(engine.rates);
   for (const auto& peer : peers) result.peers.push_back(compared(engine, peer));

@@ -91,6 +91,10 @@ CLI::Option* add_device_ids(CLI::App& verb, std::vector<device_id>& ids);
 /// `--op-library FILE`, once or more often: a path, also where it has no slash. Unset: empty.
 CLI::Option* add_op_libraries(CLI::App& verb, load_options& options);
 
+/// `--max-deviation`, with the default that the help tells of, and `--calibration`.
+void add_bf16_bounds(CLI::App& verb, std::optional<double>& max_deviation, std::vector<std::string>& calibration,
+                     const std::string& default_deviation);
+
 /// `--retune`.
 CLI::Option* add_retune(CLI::App& verb, load_options& options);
 

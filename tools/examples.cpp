@@ -2,6 +2,8 @@
 
 #include "command.hpp"
 
+#include <ganglion/model_io/tensor_file.hpp>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -62,6 +64,13 @@ std::vector<c10::IValue> example_of(const specs& arguments) {
   std::vector<c10::IValue> example;
   for (const auto& spec : arguments) example.emplace_back(random_tensor(spec, /*seed=*/example.size()));
   return example;
+}
+
+std::vector<std::vector<c10::IValue>> read_calibration(const std::vector<std::string>& files) {
+  if (files.empty()) return {};
+  std::vector<c10::IValue> arguments;
+  for (const auto& file : files) arguments.push_back(read_tensor_file(file).value());
+  return {std::move(arguments)};
 }
 
 }  // namespace ganglion::command

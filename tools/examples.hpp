@@ -29,4 +29,7 @@ specs with_batch(specs arguments, std::int64_t batch);
 /// this machine could hold.
 std::vector<c10::IValue> example_of(const specs& arguments);
 
+/// One argument of forward a tensor file, or nothing for none. Errors, thrown: those of `read_tensor_file`.
+std::vector<std::vector<c10::IValue>> read_calibration(const std::vector<std::string>& files);
+
 }  // namespace ganglion::command

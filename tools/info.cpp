@@ -27,6 +27,7 @@ std::string deviations_text(const boost::json::object& measured) {
   add("relative_l2", "relative L2 {:.2g}", 1);
   add("mean_deviation", "mean {:.1g}", 1);
   add("top1_agreement", "top-1 {:.4g} %", 100);
+  add("integer_agreement", "integers {:.4g} %", 100);
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

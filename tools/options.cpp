@@ -99,10 +99,25 @@ CLI::Option* add_op_libraries(CLI::App& verb, load_options& options) {
       ->type_name("FILE");
 }
 
+void add_bf16_bounds(CLI::App& verb, std::optional<double>& max_deviation, std::vector<std::string>& calibration,
+                     const std::string& default_deviation) {
+  add_number(verb, "--max-deviation", max_deviation,
+             "The largest relative L2 deviation from the module that is accepted of bf16 (default: " +
+                 default_deviation + ")");
+  verb.add_option("--calibration", calibration,
+                  "A tensor file with further rows to compare programs on, one for each --input")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+}
+
 CLI::Option* add_retune(CLI::App& verb, load_options& options) {
-  return verb.add_flag("--retune", options.retune,
-                       "Choose the model's programs anew where they were timed on another type of CPU or with other "
-                       "threads");
+  const auto choose_anew = [&options] {
+    options.retune = true;
+    options.threads = 1;  // as the cores of the command have
+  };
+  return verb.add_flag_callback("--retune", choose_anew,
+                                "Choose the model's programs anew where they were timed on another type of CPU or with "
+                                "other threads");
 }
 
 CLI::Option* add_trace_out(CLI::App& verb, std::string& path) {

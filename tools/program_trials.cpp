@@ -26,12 +26,16 @@ std::string reason_of(const child_end& end, seconds bound) {
 
 std::map<std::string, std::string> programs_to_avoid(const std::vector<std::string>& arguments,
                                                      const std::function<void(std::string_view)>& tell) {
-  // What the simplest takes, which is the first, says how long another may take.
+  // What the module itself takes, which is the first, says how long another may take.
   constexpr seconds least{10};
   constexpr double times = 10;
   std::map<std::string, std::string> avoid;
   seconds bound{0};
   for (const auto name : tuned_programs()) {
+    if (const auto frozen = avoid.find("frozen"); frozen != avoid.end()) {
+      avoid.emplace(name, fmt::format("it is made of the frozen one, which is not tried: {}", frozen->second));
+      continue;
+    }
     tell(name);
     auto call = arguments;
     call.insert(call.end(), {"--only", std::string(name)});

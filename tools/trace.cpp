@@ -2,8 +2,6 @@
 #include "examples.hpp"
 #include "program_trials.hpp"
 
-#include <ganglion/model_io/tensor_file.hpp>
-
 #include <fmt/format.h>
 #include <torch/script.h>
 
@@ -68,12 +66,6 @@ std::map<std::string, std::string> all_but(const std::string& only) {
   return excluded;
 }
 
-std::vector<c10::IValue> read_calibration(const std::vector<std::string>& files) {
-  std::vector<c10::IValue> arguments;
-  for (const auto& file : files) arguments.push_back(read_tensor_file(file).value());
-  return arguments;
-}
-
 trace_options options_of(const trace_command& given) {
   trace_options options;
   options.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
@@ -82,7 +74,7 @@ trace_options options_of(const trace_command& given) {
     throw error(errc::invalid_argument, fmt::format("--threads is {}: it must be at least 1", *given.threads));
   if (given.threads) options.threads = static_cast<std::size_t>(*given.threads);
   if (given.max_deviation) options.max_deviation = *given.max_deviation;
-  if (!given.calibration.empty()) options.calibration = {read_calibration(given.calibration)};
+  options.calibration = read_calibration(given.calibration);
   if (!given.only.empty()) options.excluded = all_but(given.only);
   return options;
 }
@@ -148,12 +140,7 @@ void add_trace(CLI::App& app) {
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside")
       ->check(CLI::IsMember({"none", "bf16"}))
       ->capture_default_str();
-  add_number(*verb, "--max-deviation", given->max_deviation,
-             "The largest relative L2 deviation from the module that is accepted of bf16 (default: 0.05)");
-  verb->add_option("--calibration", given->calibration,
-                   "A tensor file with further rows to compare programs on, one for each --input")
-      ->allow_extra_args(false)
-      ->type_name("FILE");
+  add_bf16_bounds(*verb, given->max_deviation, given->calibration, "0.05");
   add_integer(*verb, "--threads", given->threads, "Intra-op threads of the cores that will run it (default: 1)");
   add_op_libraries(*verb, given->loading);
   verb->add_option("--only", given->only)->group("");

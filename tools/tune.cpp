@@ -27,6 +27,7 @@ struct tune_command {
   std::string batches_text = "1,2,4,8,16";
   std::optional<std::string> threads_text;
   std::string cast;
+  tune_settings settings;
   std::optional<double> seconds_given;
   std::string picture;
   bool json = false;
@@ -35,7 +36,6 @@ struct tune_command {
   specs arguments;
   std::set<std::int64_t> batches;
   std::set<std::int64_t> threads;
-  std::optional<ganglion::auto_cast> auto_cast;
   double seconds = 2;
 };
 
@@ -51,7 +51,7 @@ void read(tune_command& given) {
   for (const auto batch : read_counts("--batches", given.batches_text)) given.batches.insert(batch);
   if (given.seconds_given) given.seconds = *given.seconds_given;
   refuse_bad_seconds("--seconds", given.seconds);
-  if (!given.cast.empty()) given.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
+  if (!given.cast.empty()) given.settings.cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
   const auto cpus = static_cast<std::int64_t>(read_cpu_allowance().count);
   if (!given.threads_text) {
     given.threads = cpus > 1 ? std::set<std::int64_t>{1, 2} : std::set<std::int64_t>{1};
@@ -100,8 +100,8 @@ tune_report measure(const tune_command& given) {
   bench_progress progress;
   progress.stage("loading the model");
   warnings_once warnings;
-  tune_subject what{given.model, given.loading, given.arguments, given.auto_cast};
-  what.try_programs(given.batches, [&](std::string_view name) { progress.stage(fmt::format("trying {}", name)); });
+  tune_subject what{given.model, given.loading, given.arguments, given.settings};
+  what.try_programs(given.batches, *given.threads.rbegin(), [&](std::string_view name) { progress.stage(fmt::format("trying {}", name)); });
   const auto cpus = read_cpu_allowance().count;
   bench_options measuring;
   measuring.seconds = given.seconds;
@@ -184,7 +184,9 @@ void write_chart(const tune_command& given, const tune_report& r) {
 
 void tune(tune_command& given) {
   read(given);
-  if (!given.picture.empty()) check_output_path(given.picture, files_of(given.model, given.loading));
+  auto sources = files_of(given.model, given.loading);
+  sources.insert(sources.end(), given.settings.calibration.begin(), given.settings.calibration.end());
+  if (!given.picture.empty()) check_output_path(given.picture, sources);
   const auto report = measure(given);
   if (!given.picture.empty()) write_chart(given, report);
   if (given.json)
@@ -216,6 +218,7 @@ void add_tune(CLI::App& app) {
       ->type_name("LIST");
   verb->add_option("--auto-cast", given->cast, "bf16: compute in bfloat16 inside (default: as the model was traced)")
       ->check(CLI::IsMember({"none", "bf16"}));
+  add_bf16_bounds(*verb, given->settings.max_deviation, given->settings.calibration, "0.05, or the model's own");
   add_number(*verb, "--seconds", given->seconds_given,
              "How long each figure is measured, two for each row of the table (default: 2)");
   verb->add_option("--picture", given->picture, "Draw throughput and latency against the batch into an SVG file")

@@ -12,8 +12,8 @@
 namespace ganglion::command {
 
 tune_subject::tune_subject(const std::filesystem::path& model, const load_options& loading, const specs& arguments,
-                           std::optional<auto_cast> cast)
-    : path_(model), loading_(loading), arguments_(arguments) {
+                           const tune_settings& settings)
+    : path_(model), loading_(loading), arguments_(arguments), calibration_(settings.calibration) {
   if (!arguments.empty()) {
     module_ = load_module(model, loading);
     example_ = [arguments](std::int64_t rows) { return example_of(with_batch(arguments, rows)); };
@@ -21,34 +21,38 @@ tune_subject::tune_subject(const std::filesystem::path& model, const load_option
     const auto compiled = load(model, loading);
     const auto& example = compiled.signature().example;
     module_ = compiled.source();
-    if (compiled.recipe().ends_with("+bf16")) cast_ = auto_cast::bf16;
+    if (compiled.recipe().ends_with("+bf16")) options_.auto_cast = auto_cast::bf16;
+    options_.max_deviation = compiled.max_deviation();
     if (std::all_of(example.begin(), example.end(), [](const auto& argument) { return argument.isTensor(); }))
       arguments_ = compiled.inputs();
     example_ = [compiled](std::int64_t rows) { return random_arguments(compiled, rows, /*seed=*/0); };
   }
-  if (cast) cast_ = *cast;
+  if (settings.cast) options_.auto_cast = *settings.cast;
+  if (settings.max_deviation) options_.max_deviation = *settings.max_deviation;
+  options_.calibration = read_calibration(calibration_);
 }
 
-void tune_subject::try_programs(const std::set<std::int64_t>& batches,
+void tune_subject::try_programs(const std::set<std::int64_t>& batches, std::int64_t threads,
                                 const std::function<void(std::string_view)>& tell) {
   if (arguments_.empty()) return;
   // A trial writes nothing, but the call that it is made of names an output.
   const auto output = std::filesystem::temp_directory_path() / fmt::format("ganglion-tune-{}.pt", getpid());
-  std::vector<std::string> call{"trace",         path_.native(), "--output",
-                                output.native(), "--auto-cast",  cast_ == auto_cast::bf16 ? "bf16" : "none"};
+  std::vector<std::string> call{"trace", path_.native(), "--output", output.native()};
   const auto add = [&](const char* name, const std::string& value) { call.insert(call.end(), {name, value}); };
+  add("--auto-cast", options_.auto_cast == auto_cast::bf16 ? "bf16" : "none");
+  add("--max-deviation", fmt::format("{}", options_.max_deviation));
+  add("--threads", std::to_string(threads));
+  for (const auto& path : calibration_) add("--calibration", path);
   for (const auto& spec : arguments_) add("--input", to_string(spec));
   for (const auto& path : loading_.op_libraries) add("--op-library", path.native());
   const auto smallest = std::to_string(*batches.begin()), largest = std::to_string(*batches.rbegin());
   add("--batches", smallest == largest ? smallest : smallest + "," + largest);
-  excluded_ = programs_to_avoid(call, tell);
+  options_.excluded = programs_to_avoid(call, tell);
 }
 
 compiled_model tune_subject::compile(std::int64_t batch, std::size_t threads) const {
-  trace_options options;
-  options.auto_cast = cast_;
+  auto options = options_;
   options.threads = threads;
-  options.excluded = excluded_;
   try {
     return trace(module_, example_(batch), options);
   } catch (const error& e) {

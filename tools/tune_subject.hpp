@@ -14,20 +14,29 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ganglion::command {
+
+/// How a model is to be compiled, where its user says so.
+struct tune_settings {
+  std::optional<auto_cast> cast;
+  std::optional<double> max_deviation;
+  std::vector<std::string> calibration;  ///< files
+};
 
 /// A model that is compiled for one batch size after the other.
 class tune_subject {
  public:
   /// A TorchScript file with the specs of its arguments; or without them a compiled model, which says what it takes,
-  /// and how it was cast where `cast` is unset. Errors, thrown: those of `load_module` and `load`.
+  /// and what `settings` leave open. Errors, thrown: those of `load_module`, `load` and `read_tensor_file`.
   tune_subject(const std::filesystem::path& model, const load_options& loading, const specs& arguments,
-               std::optional<auto_cast> cast);
+               const tune_settings& settings);
 
-  /// Tries, for the smallest and the largest of the batches, which programs cannot be tried in this process: see
-  /// `programs_to_avoid`.
-  void try_programs(const std::set<std::int64_t>& batches, const std::function<void(std::string_view)>& tell);
+  /// Tries, for the smallest and the largest of the batches and the largest number of threads, which programs cannot be
+  /// tried in this process: see `programs_to_avoid`.
+  void try_programs(const std::set<std::int64_t>& batches, std::int64_t threads,
+                    const std::function<void(std::string_view)>& tell);
 
   /// In memory. Errors, thrown: those of `trace`, with the batch in the sentence.
   compiled_model compile(std::int64_t batch, std::size_t threads) const;
@@ -36,10 +45,10 @@ class tune_subject {
   std::filesystem::path path_;
   load_options loading_;
   specs arguments_;  ///< empty where no specs can say what the model takes
+  std::vector<std::string> calibration_;
   torch::jit::Module module_;
-  auto_cast cast_ = auto_cast::none;
+  trace_options options_;
   std::function<std::vector<c10::IValue>(std::int64_t rows)> example_;
-  std::map<std::string, std::string> excluded_;
 };
 
 }  // namespace ganglion::command

@@ -220,16 +220,18 @@ c10::IValue gather::assemble() {
     auto along = axis < 0 ? 0 : axis;
     auto sizes = pieces.front().sizes().vec();
     for (std::size_t n = 1; n < pieces.size(); ++n) sizes[static_cast<std::size_t>(along)] += pieces[n].size(along);
-    auto whole = answer_tensor(kept_.front(), i, pieces.front().scalar_type(), sizes,
-                               [&] { return at::cat(pieces, along).detach(); });
-    if (!config_.outputs.empty()) {
-      auto& given = config_.outputs[tensor_index - 1];
-      auto fits = takes_output(given, whole.scalar_type(), whole.sizes(), kept_.front(), i);
-      if (!fits) throw error(fits.error());
-      at::NoGradGuard no_grad;
-      whole = given.copy_(whole);
+    const auto dtype = pieces.front().scalar_type();
+    if (config_.outputs.empty()) {
+      joined.emplace_back(
+          answer_tensor(kept_.front(), i, dtype, sizes, [&] { return at::cat(pieces, along).detach(); }));
+      continue;
     }
-    joined.emplace_back(std::move(whole));
+    auto given = config_.outputs[tensor_index - 1];
+    auto fits = takes_output(given, dtype, sizes, kept_.front(), i);
+    if (!fits) throw error(fits.error());
+    at::NoGradGuard no_grad;
+    at::cat_out(given, pieces, along);
+    joined.emplace_back(std::move(given));
   }
   return with_leaves(kept_.front(), joined);
 }

@@ -67,6 +67,11 @@ void fill(const at::Tensor& buffer, const execution& work, std::size_t leaf_inde
         .copy_(buffer.narrow(0, rows - 1, 1).expand_as(buffer.narrow(0, rows, work.batch - rows)));
 }
 
+/// Whether the program gets leaves of its own to write to.
+bool writes_inputs(const execution& work) {
+  return work.parts.front().owner->target().model.signature(work.program).writes_inputs;
+}
+
 failure on_rows(failure f, row_range range, std::int32_t core) {
   f.first_row = range.first;
   f.last_row = range.first + range.rows;
@@ -101,19 +106,24 @@ at::Tensor& staging::buffer_of(const execution& work, std::size_t tensor_index) 
   return buffer;
 }
 
-std::vector<c10::IValue> staging::assemble(const execution& work) {
+std::vector<c10::IValue> staging::assemble(const execution& work, std::int64_t forward) {
   const auto& first = work.parts.front();
+  const bool writes = writes_inputs(work);
   const auto& set = first.owner->target().programs;
   bool whole = work.parts.size() == 1 && work.padding_rows() == 0 && !first.owner->padded();
   std::vector<c10::IValue> leaves = first.owner->leaves();
   std::size_t tensor_index = 0;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!leaves[i].isTensor()) continue;
-    auto index = tensor_index++;
-    auto axis = set.rule().axis[index];
-    if (axis < 0) continue;
+    const bool is_tensor = leaves[i].isTensor();
+    const auto index = is_tensor ? tensor_index++ : 0;
+    const auto axis = is_tensor ? set.rule().axis[index] : -1;
+    if (axis < 0) {
+      if (writes) leaves[i] = leaves[i].deepcopy();
+      continue;
+    }
     if (whole) {
-      leaves[i] = view_of(leaves[i].toTensor(), axis, rows_of(work, 0)).contiguous();
+      const auto rows = view_of(leaves[i].toTensor(), axis, rows_of(work, forward));
+      leaves[i] = writes ? rows.clone(at::MemoryFormat::Contiguous) : rows.contiguous();
       continue;
     }
     auto& buffer = buffer_of(work, index);
@@ -148,15 +158,18 @@ namespace {
 expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& buffers, std::int64_t& begun) {
   auto leaves = buffers.assemble(work);
   begun = 1;
-  if (work.forwards == 1) return on.run(leaves, work.program);
+  if (work.forwards == 1) return on.run_on_own(leaves, work.program);
   const auto& [owner, where, attempt, offset, losses] = work.parts.front();
   for (std::int64_t forward = 0; forward < work.forwards; ++forward) {
     if (forward > 0) {
       if (!where->is_running(attempt)) break;
-      staging::advance(leaves, work, forward);
+      if (writes_inputs(work))
+        leaves = buffers.assemble(work, forward);
+      else
+        staging::advance(leaves, work, forward);
       ++begun;
     }
-    auto outputs = on.run(leaves, work.program);
+    auto outputs = on.run_on_own(leaves, work.program);
     if (auto added = buffers.outputs.add(work, forward, outputs); !added) return added.error();
   }
   return buffers.outputs.all();

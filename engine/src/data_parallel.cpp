@@ -8,8 +8,8 @@
 
 #include <boost/asio/post.hpp>
 #include <caf/all.hpp>
+#include <fmt/format.h>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,10 +20,37 @@
 
 namespace ganglion {
 
+/// What a data_parallel serves, for whoever looks: the supervisor's thread puts another one there. Any thread. No
+/// std::atomic<std::shared_ptr>: that of libstdc++ 12 races where it is read and written at once.
+class served_deployment {
+ public:
+  explicit served_deployment(std::shared_ptr<const deployment> first) : now_(std::move(first)) {}
+
+  std::shared_ptr<const deployment> load() const {
+    std::lock_guard lock(mutex_);
+    return now_;
+  }
+  void store(std::shared_ptr<const deployment> next) {
+    std::lock_guard lock(mutex_);
+    now_.swap(next);  // the other goes when the lock has gone
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const deployment> now_;
+};
+
 namespace {
 
-/// What a data_parallel serves, for whoever looks: the supervisor's thread puts another one there.
-using served_deployment = std::atomic<std::shared_ptr<const deployment>>;
+/// Which program is the fastest hangs on the threads of a core.
+void warn_of_other_threads(warning_log& warnings, const compiled_model& model, std::size_t threads_per_core) {
+  if (const auto& tuned = model.tuned(); tuned && tuned->threads != threads_per_core)
+    warnings.add("tuned for other threads",
+                 fmt::format("the model was tuned for cores of {0} intra-op thread(s), and those of this engine have "
+                             "{1} (`threads_per_core`): other programs may be faster here; trace it with `threads` = "
+                             "{1}, or load it with `retune` and these",
+                             tuned->threads, threads_per_core));
+}
 
 }  // namespace
 
@@ -155,6 +182,7 @@ data_parallel data_parallel::begin_loading(engine& on, compiled_model model, dat
   wanted.split_size = made->split_size = options.split_size;
   wanted.coalescing = {options.max_queue_delay, options.ageing, options.deterministic};
   wanted.pad_values = options.pad_values;
+  warn_of_other_threads(*made->warnings, wanted.model, host.options.threads_per_core);
   wanted.warnings = made->warnings;
   wanted.target = make_deployment(wanted, on.core_count()).value();
   made->target = std::make_shared<served_deployment>(wanted.target);
@@ -185,6 +213,7 @@ void data_parallel::replace(compiled_model model) {
 std::shared_future<void> data_parallel::begin_replacing(compiled_model model) {
   auto report = std::make_shared<replacement_report>(impl_->target);
   auto future = report->future();
+  warn_of_other_threads(*impl_->warnings, model, impl_->host->options.threads_per_core);
   replace_model wanted{std::move(model)};
   wanted.target = make_replacement(*impl_->target->load(), wanted.model).value();
   wanted.reply = [report = std::move(report)](const deployed& d) { report->settle(d); };

@@ -89,8 +89,9 @@ std::optional<std::string> manifest_in(const jit::Module& module) {
 /// Whether programs that were timed elsewhere are to be chosen anew; else it is a warning that they were.
 bool tune_again(const std::string& subject, program_policy& policy, const load_options& options,
                 std::vector<std::string>& warnings) {
-  const tuned_for here{cpu_type(), options.threads};
-  if (!policy.tuned || *policy.tuned == here) return false;
+  if (!policy.tuned) return false;
+  const tuned_for here{cpu_type(), options.threads.value_or(policy.tuned->threads)};
+  if (*policy.tuned == here) return false;
   if (options.retune) {
     policy.tuned = here;
     return true;
@@ -128,12 +129,17 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
   made.programs.resize(signatures.size());
   auto& policy = made.policy;
   const auto retune = tune_again(subject, policy, options, made.warnings);
+  const auto threads = options.threads.value_or(policy.tuned ? policy.tuned->threads : 1);
   program_builder builder{module, policy.cast, std::move(stop)};
   std::vector<compiled_program> programs;
   for (std::size_t i = 0; i < signatures.size(); ++i) {
-    const program_request request{builder, signatures[i], {}, {options.threads, policy.max_deviation, {}}};
-    auto chosen = retune ? fastest_program(request).value() : rebuild_program(request, made.programs[i].recipe).value();
-    if (!retune) chosen.measurements = std::move(made.programs[i].measurements);
+    auto& entry = made.programs[i];
+    // What crashed or hung where the model was traced is not tried here either.
+    tuning how{threads, policy.max_deviation, {}};
+    if (retune) how.excluded = excluded_in(entry.measurements);
+    const program_request request{builder, signatures[i], {}, std::move(how)};
+    auto chosen = retune ? fastest_program(request).value() : rebuild_program(request, entry.recipe).value();
+    if (!retune) chosen.measurements = std::move(entry.measurements);
     programs.push_back({std::move(signatures[i]), std::move(chosen)});
   }
   return compiled_model{assemble(module, std::move(policy), std::move(programs), std::move(made.warnings))};
@@ -169,7 +175,7 @@ void save(const compiled_model& model, const fs::path& path) {
 }
 
 compiled_model load(const fs::path& path, load_options options) {
-  check_threads(options.threads);
+  check_threads(options.threads.value_or(1));
   const c10::InferenceMode off{false};
   try {
     return loaded(path, options);

@@ -15,28 +15,34 @@ namespace ganglion {
 struct difference_report {
   /// The largest absolute difference of any answer.
   double largest = 0;
-  /// Over the floats of the example and of what was given for calibration: the norm of the difference over the norm of
-  /// the module's answers, the mean absolute difference, and the share of rows whose largest element is the same.
+  /// Over the floats of the example and of what was given for calibration, or where nothing was given of all rows: the
+  /// norm of the difference over the norm of the module's answers, the mean absolute difference, and the share of rows
+  /// whose largest element is the same.
   double relative_l2 = 0;
   double mean = 0;
-  std::optional<double> top1_agreement;  ///< for answers of two dimensions, [rows, classes]
+  std::optional<double> top1_agreement;     ///< for answers of two dimensions, [rows, classes]
+  std::optional<double> integer_agreement;  ///< for answers that are integers: the share of the same rows that is equal
 };
 
 /// Inputs of several scales with the module's answers to them.
 class references {
  public:
   /// `given`: the example's leaves and further ones, before those that are made: the example's range once more with its
-  /// rows in other places and larger, and at a tenth. Values that the module refuses are left out. `stop` ends this and
-  /// the comparing, see `interrupted`.
+  /// rows in other places and larger, and at a tenth. Where the module refuses some of the made ones, they are left
+  /// out, and there are the example's own rows in other places and others within its range. `stop` ends this and the
+  /// comparing, see `interrupted`.
   references(const torch::jit::Module& source, const signature& sig, std::vector<std::vector<c10::IValue>> given,
              std::stop_token stop);
 
   bool empty() const { return all_.empty(); }
+  /// Whether the module refused some of the inputs that were made.
+  bool within_range_only() const { return within_range_only_; }
   /// Leaves that the module takes. Precondition: not empty.
   const std::vector<c10::IValue>& leaves() const { return all_.front().leaves; }
 
   /// Runs every input on one executor, and again once it has settled, and compares every answer. Returns why the
-  /// program is not right, or nothing. `max_relative_l2` is the bound for bf16; fp32 is bound by rounding.
+  /// program is not right, or nothing. `max_relative_l2` is the bound for bf16, and for the share of given integers
+  /// that differ where a bf16 program answers with integers alone; fp32 is bound by rounding.
   std::string why_not(execution& run, auto_cast cast, double max_relative_l2, difference_report& report) const;
 
  private:
@@ -45,7 +51,11 @@ class references {
     c10::IValue answer;
     bool is_given = false;
   };
+  /// Whether the module takes them: then they are there.
+  bool add(const torch::jit::Module& source, const signature& sig, std::vector<c10::IValue> leaves, bool is_given);
+
   std::vector<one> all_;
+  bool any_given_ = false, within_range_only_ = false;
   std::stop_token stop_;
 };
 

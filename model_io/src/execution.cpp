@@ -29,12 +29,6 @@ std::shared_ptr<torch::jit::Graph> own_graph(const torch::jit::Module& program) 
   return graph;
 }
 
-std::vector<c10::IValue> with_dtype(std::vector<c10::IValue> leaves, at::ScalarType dtype) {
-  for (auto& leaf : leaves)
-    if (leaf.isTensor() && leaf.toTensor().is_floating_point()) leaf = leaf.toTensor().to(dtype);
-  return leaves;
-}
-
 }  // namespace
 
 execution::execution(const torch::jit::Module& program, const signature& sig, auto_cast cast)
@@ -44,9 +38,9 @@ execution::execution(const torch::jit::Module& program, const signature& sig, au
       defaults_(default_arguments(program, sig.example.size())),
       function_("forward", own_graph(program), nullptr) {}
 
-torch::jit::Stack execution::stack_of(const std::vector<c10::IValue>& leaves) const {
-  auto arguments =
-      sig_.writes_inputs || bf16_ ? arguments_from(sig_, prepared(leaves)) : arguments_from(sig_, leaves);
+torch::jit::Stack execution::stack_of(const std::vector<c10::IValue>& leaves, bool own) const {
+  const bool as_they_are = !bf16_ && (own || !sig_.writes_inputs);
+  auto arguments = arguments_from(sig_, as_they_are ? leaves : prepared(leaves, own));
   torch::jit::Stack stack;
   stack.reserve(1 + arguments.size() + defaults_.size());
   stack.push_back(self_);
@@ -56,10 +50,10 @@ torch::jit::Stack execution::stack_of(const std::vector<c10::IValue>& leaves) co
   return stack;
 }
 
-c10::IValue execution::run(const std::vector<c10::IValue>& leaves) {
+c10::IValue execution::run(const std::vector<c10::IValue>& leaves, bool own) {
   const c10::InferenceMode guard;
   const quiet no_warnings;
-  auto stack = stack_of(leaves);
+  auto stack = stack_of(leaves, own);
   function_.run(stack);
   return bf16_ ? with_compiled_dtypes(stack.front()) : std::move(stack.front());
 }
@@ -85,9 +79,15 @@ std::set<const void*> execution::weight_storages() {
   return places;
 }
 
-std::vector<c10::IValue> execution::prepared(std::vector<c10::IValue> leaves) const {
-  if (sig_.writes_inputs) leaves = cloned(std::move(leaves));
-  return bf16_ ? with_dtype(std::move(leaves), at::kBFloat16) : leaves;
+std::vector<c10::IValue> execution::prepared(std::vector<c10::IValue> leaves, bool own) const {
+  for (auto& leaf : leaves) {
+    if (bf16_ && leaf.isTensor() && leaf.toTensor().is_floating_point() &&
+        leaf.toTensor().scalar_type() != at::kBFloat16)
+      leaf = leaf.toTensor().to(at::kBFloat16);  // a copy
+    else if (sig_.writes_inputs && !own)
+      leaf = leaf.deepcopy();
+  }
+  return leaves;
 }
 
 c10::IValue execution::with_compiled_dtypes(const c10::IValue& result) const {

@@ -16,16 +16,17 @@ class execution {
   execution(const torch::jit::Module& program, const signature& sig, auto_cast cast);
 
   /// What the graph takes for the leaves of the arguments: the module, all arguments, those left to defaults too.
-  torch::jit::Stack stack_of(const std::vector<c10::IValue>& leaves) const;
+  /// `own`: nobody else looks at the leaves, so that forward may write to them.
+  torch::jit::Stack stack_of(const std::vector<c10::IValue>& leaves, bool own = false) const;
 
   /// Runs forward in inference mode on the leaves of the arguments. Throws what LibTorch throws.
-  c10::IValue run(const std::vector<c10::IValue>& leaves);
+  c10::IValue run(const std::vector<c10::IValue>& leaves, bool own = false);
 
   /// See `replica::weight_storages`.
   std::set<const void*> weight_storages();
 
  private:
-  std::vector<c10::IValue> prepared(std::vector<c10::IValue> leaves) const;
+  std::vector<c10::IValue> prepared(std::vector<c10::IValue> leaves, bool own) const;
   c10::IValue with_compiled_dtypes(const c10::IValue& result) const;
 
   const signature& sig_;

@@ -29,8 +29,9 @@ void each_node(Block* block, const Visit& visit) {
 }
 
 /// The inlined graph of forward, with what eval mode decides already decided.
-std::shared_ptr<jit::Graph> settled_graph(const jit::Module& source) {
+std::shared_ptr<jit::Graph> settled_graph(const jit::Module& source, bool may_freeze) {
   try {
+    if (!may_freeze) throw std::runtime_error{"it must not be frozen"};
     return jit::freeze_module(source).get_method("forward").graph();
   } catch (const std::exception&) {
     // What cannot be frozen can still be run as it is: only `self.training` is put in by hand.
@@ -128,8 +129,8 @@ std::string changes_attribute(const std::string& name) {
       name);
 }
 
-expected<graph_facts> check_graph(const jit::Module& source) {
-  const auto graph = settled_graph(source);
+expected<graph_facts> check_graph(const jit::Module& source, bool may_freeze) {
+  const auto graph = settled_graph(source, may_freeze);
   const jit::AliasDb aliases{graph, /*isFrozen=*/true};
   std::optional<failure> found;
   each_node(graph->block(), [&](jit::Node* node) {

@@ -78,6 +78,7 @@ const std::vector<std::string>& compiled_model::warnings() const { return state_
 const std::string& compiled_model::measurements(std::size_t program) const {
   return state_->programs[program].program.measurements;
 }
+double compiled_model::max_deviation() const { return state_->policy.max_deviation; }
 const std::optional<tuned_for>& compiled_model::tuned() const { return state_->policy.tuned; }
 const std::string& compiled_model::content_hash() const { return state_->content_hash; }
 std::size_t compiled_model::weight_bytes() const { return state_->weight_bytes; }

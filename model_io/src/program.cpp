@@ -37,10 +37,16 @@ struct trial {
   difference_report difference;
   double seconds = std::numeric_limits<double>::infinity();
   std::string rejected;
+  bool excluded = false;
 };
 
 references references_of(const program_request& request) {
   return {request.builder.source(), request.sig, request.given, request.builder.stop()};
+}
+
+/// Whether a kind is the source itself, with which all others are compared.
+bool is_exact(const program_request& request, std::string_view kind) {
+  return kind == "as_is" && request.builder.cast() == auto_cast::none;
 }
 
 trial tried(const program_request& request, const references& wanted, std::string_view kind) {
@@ -50,13 +56,15 @@ trial tried(const program_request& request, const references& wanted, std::strin
   result.recipe = recipe_of(kind, request.builder.cast());
   if (const auto found = request.how.excluded.find(std::string(kind)); found != request.how.excluded.end()) {
     result.rejected = found->second;
+    result.excluded = true;
     return result;
   }
   try {
     result.module = request.builder.module(kind, request.sig);
     result.run = std::make_unique<execution>(*result.module, request.sig, request.builder.cast());
-    result.rejected =
-        wanted.why_not(*result.run, request.builder.cast(), request.how.max_deviation, result.difference);
+    if (!is_exact(request, kind))
+      result.rejected =
+          wanted.why_not(*result.run, request.builder.cast(), request.how.max_deviation, result.difference);
   } catch (const std::exception& e) {
     result.rejected = brief_message(e);
   }
@@ -112,15 +120,19 @@ auto with_threads(std::size_t threads, Work work) {
 double rounded(double figure) { return std::stod(fmt::format("{:.4g}", figure)); }
 
 json::object record_of(const trial& result) {
+  if (result.excluded) return {{"rejected", result.rejected}, {"excluded", true}};
   if (!result.rejected.empty()) return {{"rejected", result.rejected}};
-  const auto& [largest, relative_l2, mean, top1_agreement] = result.difference;
+  const auto& [largest, relative_l2, mean, top1_agreement, integer_agreement] = result.difference;
   json::object record{{"seconds", rounded(result.seconds)},
                       {"deviation", rounded(largest)},
                       {"relative_l2", rounded(relative_l2)},
                       {"mean_deviation", rounded(mean)}};
   if (top1_agreement) record["top1_agreement"] = rounded(*top1_agreement);
+  if (integer_agreement) record["integer_agreement"] = rounded(*integer_agreement);
   return record;
 }
+
+bool is_as_is(const trial& result) { return kind_of(result.recipe) == "as_is"; }
 
 failure none_right(auto_cast cast, const std::vector<std::string>& reasons) {
   return {errc::unsupported_model,
@@ -128,14 +140,14 @@ failure none_right(auto_cast cast, const std::vector<std::string>& reasons) {
                       fmt::join(reasons, "; "))};
 }
 
-/// The first of the kinds that is right. The source itself is right by definition, but not when it is cast.
+/// The first of the kinds that is right.
 expected<program> first_right(const program_request& request, const references& wanted,
                               const std::vector<std::string_view>& kinds) {
   const auto cast = request.builder.cast();
   std::vector<std::string> reasons;
   for (const auto kind : kinds) {
-    const auto exact = kind == "as_is" && cast == auto_cast::none;
-    auto result = exact ? trial{.recipe = "as_is", .module = request.builder.source()} : tried(request, wanted, kind);
+    auto result = is_exact(request, kind) ? trial{.recipe = "as_is", .module = request.builder.source()}
+                                          : tried(request, wanted, kind);
     if (result.rejected.empty()) {
       program chosen{std::move(*result.module), std::move(result.recipe)};
       for (const auto& reason : reasons)
@@ -160,17 +172,22 @@ expected<program> fastest_right(const program_request& request, const references
   }
   auto& fastest = *std::min_element(trials.begin(), trials.end(),
                                     [](const trial& a, const trial& b) { return a.seconds < b.seconds; });
-  expected<program> chosen = none_right(request.builder.cast(), reasons);
-  if (fastest.rejected.empty()) {
-    chosen = program{*fastest.module, fastest.recipe};
-  } else if (auto last = first_right(request, wanted, {"as_is"})) {
-    chosen = std::move(last);
+  auto chosen = fastest.rejected.empty() ? expected<program>{program{*fastest.module, fastest.recipe}}
+                                         : first_right(request, wanted, {"as_is"});
+  if (!chosen) return none_right(request.builder.cast(), reasons);
+  if (std::all_of(trials.begin(), trials.end(), [](const trial& t) { return !t.rejected.empty() || is_as_is(t); }))
     chosen->warnings.push_back(
         fmt::format("the module runs as it is, for no program matched it: {}", fmt::join(reasons, "; ")));
-  } else {
-    return chosen;
-  }
   chosen->measurements = json::serialize(measurements);
+  return chosen;
+}
+
+/// What was left out of the comparison, said where the model is made.
+expected<program> with_warning(expected<program> chosen, const references& wanted) {
+  if (chosen && wanted.within_range_only())
+    chosen->warnings.push_back(
+        "the module fails on inputs that were made beyond its example's range: its program was compared with it on the "
+        "example's rows and others within that range");
   return chosen;
 }
 
@@ -187,16 +204,29 @@ expected<program> unchecked(const program_request& request, const references& no
 
 }  // namespace
 
+std::map<std::string, std::string> excluded_in(const std::string& measurements) {
+  std::map<std::string, std::string> excluded;
+  const auto text = [](const json::object& entry, const char* name) -> std::string {
+    const auto* value = entry.if_contains(name);
+    return value && value->is_string() ? std::string{value->get_string()} : std::string{};
+  };
+  const auto recorded = json::parse(measurements);
+  for (const auto& [recipe, entry] : recorded.as_object())
+    if (const auto* object = entry.if_object(); object && object->contains("excluded"))
+      excluded.emplace(kind_of(recipe), text(*object, "rejected"));
+  return excluded;
+}
+
 expected<program> fastest_program(const program_request& request) {
   const auto wanted = references_of(request);
   if (wanted.empty()) return unchecked(request, wanted);
-  return with_threads(request.how.threads, [&] { return fastest_right(request, wanted); });
+  return with_warning(with_threads(request.how.threads, [&] { return fastest_right(request, wanted); }), wanted);
 }
 
 expected<program> safe_program(const program_request& request) {
   const auto wanted = references_of(request);
   if (wanted.empty()) return unchecked(request, wanted);
-  return first_right(request, wanted, {"frozen", "as_is"});
+  return with_warning(first_right(request, wanted, {"frozen", "as_is"}), wanted);
 }
 
 expected<program> rebuild_program(const program_request& request, const std::string& recipe) {

@@ -41,6 +41,9 @@ struct program_request {
   tuning how;
 };
 
+/// The kinds that were excluded in `measurements`, with the reasons.
+std::map<std::string, std::string> excluded_in(const std::string& measurements);
+
 /// Builds the programs and takes the fastest that is right. Where none is right the source itself is the program.
 /// Errors: `unsupported_model` where bf16 is too coarse for the model.
 expected<program> fastest_program(const program_request& request);

@@ -6,6 +6,7 @@
 #include "rows.hpp"
 
 #include <c10/core/GradMode.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <array>
@@ -18,9 +19,13 @@ namespace {
 
 std::string_view suffix(auto_cast cast) { return cast == auto_cast::bf16 ? "+bf16" : ""; }
 
+/// Of optimize_for_inference: with LibTorch 2.6 it hangs for some models (docs/decisions/0027).
+constexpr bool optimizing_is_safe = TORCH_VERSION_MAJOR == 1 && TORCH_VERSION_MINOR == 13;
+
 jit::Module cast_copy(const jit::Module& source, auto_cast cast) {
   if (cast == auto_cast::none) return source;
-  auto copy = source.deepcopy();
+  // A type of its own: the source's gets attributes later on, which the copy would lack.
+  auto copy = source.deepcopy().clone();
   copy.to(at::kBFloat16);
   return copy;
 }
@@ -32,15 +37,15 @@ std::string recipe_of(std::string_view kind, auto_cast cast) { return std::strin
 std::string_view kind_of(std::string_view recipe) { return recipe.substr(0, recipe.find('+')); }
 
 std::span<const std::string_view> tuned_programs() {
-  static constexpr std::array<std::string_view, 5> all{"frozen", "channels_last", "optimized", "onednn", "winograd"};
+  static constexpr std::array<std::string_view, 6> all{"as_is",     "frozen", "channels_last",
+                                                       "optimized", "onednn", "winograd"};
   return all;
 }
 
 bool is_recipe(std::string_view recipe, auto_cast cast) {
   const auto kind = kind_of(recipe);
   const auto tuned = tuned_programs();
-  const bool known = kind == "as_is" || std::find(tuned.begin(), tuned.end(), kind) != tuned.end();
-  return known && recipe == recipe_of(kind, cast);
+  return std::find(tuned.begin(), tuned.end(), kind) != tuned.end() && recipe == recipe_of(kind, cast);
 }
 
 jit::Module program_builder::module(std::string_view kind, const signature& sig) {
@@ -54,6 +59,7 @@ jit::Module program_builder::made(std::string_view kind, const signature& sig) {
   if (kind == "as_is") return cast_copy(source_, cast_);
   if (kind == "frozen") return jit::freeze(module("as_is", sig));
   if (kind == "optimized") {
+    if (!optimizing_is_safe) throw std::runtime_error{"it is known to end with LibTorch 1.13 alone"};
     auto frozen = jit::freeze(module("as_is", sig));
     return jit::optimize_for_inference(frozen);
   }

@@ -14,8 +14,7 @@
 
 namespace ganglion {
 
-/// Whether it is the name of a program that is made with this cast: a kind, of `tuned_programs` or `as_is`, the module
-/// itself, which remains where none of them is right; and `+bf16`.
+/// Whether it is the name of a program that is made with this cast: a kind, of `tuned_programs`, and `+bf16`.
 bool is_recipe(std::string_view recipe, auto_cast cast);
 /// The name of the program of a kind.
 std::string recipe_of(std::string_view kind, auto_cast cast);

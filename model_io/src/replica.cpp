@@ -35,6 +35,10 @@ c10::IValue replica::run(const std::vector<c10::IValue>& leaves, std::size_t pro
   return impl_->programs[program].run(leaves);
 }
 
+c10::IValue replica::run_on_own(const std::vector<c10::IValue>& leaves, std::size_t program) {
+  return impl_->programs[program].run(leaves, /*own=*/true);
+}
+
 double replica::warm_up(std::size_t program) {
   warm_up_runs runs{*this, program};
   while (runs.step()) {
@@ -70,7 +74,10 @@ bool rows_are_equal(const c10::IValue& answer) {
 
 // The executor profiles the first run, compiles in the second, and may do so once more.
 warm_up_runs::warm_up_runs(replica& of, std::size_t program)
-    : of_(of), program_(program), leaves_(made_leaves(of.model().signature(program), 1)), left_(4) {}
+    : of_(of),
+      program_(program),
+      leaves_(within_ranges(made_leaves(of.model().signature(program), 1), of.model().signature(program))),
+      left_(4) {}
 
 bool warm_up_runs::step() {
   using clock = std::chrono::steady_clock;

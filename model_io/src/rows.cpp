@@ -75,6 +75,18 @@ std::vector<c10::IValue> with_extreme_rows(std::vector<c10::IValue> leaves, cons
   return leaves;
 }
 
+std::vector<c10::IValue> within_ranges(std::vector<c10::IValue> leaves, const signature& sig) {
+  std::size_t tensors = 0;
+  for (auto& leaf : leaves) {
+    if (!leaf.isTensor()) continue;
+    const auto& range = sig.ranges[tensors++];
+    const auto& values = leaf.toTensor();
+    if (values.is_floating_point())
+      leaf = values.to(at::kDouble).clamp(range.low, range.high).to(values.scalar_type());
+  }
+  return leaves;
+}
+
 std::vector<c10::IValue> cloned(std::vector<c10::IValue> leaves) {
   for (auto& leaf : leaves) leaf = leaf.deepcopy();
   return leaves;

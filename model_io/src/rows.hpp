@@ -27,6 +27,9 @@ std::vector<c10::IValue> with_rows_changed(std::vector<c10::IValue> leaves, Chan
   return leaves;
 }
 
+/// The leaves with every tensor's values within those that the example has.
+std::vector<c10::IValue> within_ranges(std::vector<c10::IValue> leaves, const signature& sig);
+
 /// The leaves with tensors and lists of their own, so that a module that writes to them harms nobody.
 std::vector<c10::IValue> cloned(std::vector<c10::IValue> leaves);
 

@@ -235,7 +235,7 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
   for (const auto& leaf : leaves)
     if (leaf.isTensor()) sig.ranges.push_back(range_of(leaf.toTensor()));
 
-  sig.writes_inputs = check_graph(source).value().writes_inputs;
+  sig.writes_inputs = check_graph(source, !options.excluded.contains("frozen")).value().writes_inputs;
   const auto result = first_run(source, sig, cloned(leaves));
   check_outputs(result);
   sig.result = with_placeholders(result);

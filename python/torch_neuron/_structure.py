@@ -95,8 +95,8 @@ def describe(value, where, depth=0):
         return {"kind": "constant", "value": value if value == value else math.nan}
     if isinstance(value, dict):
         for key in value:
-            if not isinstance(key, (str, int, float)):
-                raise _make("wrong_type", f"{where} has the key {key!r}: keys are strings or numbers")
+            if not isinstance(key, (str, int, float)) or key != key:
+                raise _make("wrong_type", f"{where} has the key {key!r}: keys are strings, or numbers but nan")
         return {
             "kind": "dict",
             "class": type(value),

@@ -114,13 +114,14 @@ class TwoProcesses(Command):
     def holder(self, visible):
         """Another process that runs a request on these cores of a host of 16 until the end of the block."""
         torch.save(torch.full((1, 2), 1e9), at("endless.pt"))
-        process = subprocess.Popen(  # nice: its endless loop must not slow the test down
-            ["nice", "-n", "19", GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
+        process = subprocess.Popen(
+            [GANGLION, "run", model("slow"), "--input", at("endless.pt"), "--output", at("never.pt")],
             env=environment(GANGLION_HOST_CORES="16", NEURON_RT_VISIBLE_CORES=visible), stderr=subprocess.PIPE, text=True)
         try:
             while any(c["held_by"] != process.pid for c in self.cores(visible)):
                 self.assertIsNone(process.poll(), "the holder ended")
                 time.sleep(0.05)
+            process.send_signal(signal.SIGSTOP)  # it keeps its locks, and its endless loop slows nobody down
             yield process
             self.assertIsNone(process.poll(), "the holder ended")
         finally:
@@ -422,27 +423,68 @@ class Fragile(nn.Module):
         return getattr(torch.ops.neuron, self.operator)(self.layer(x))
 
 
+class CrashesWhenFrozen(nn.Module):
+    """Freezing computes what depends on the weights alone, also in a branch that no row takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("w", torch.ones(2, 3).t())
+
+    def forward(self, x):
+        if bool(torch.sum(x) > 1e30):
+            x = x + torch.sum(torch.ops.neuron.crashes(self.w))
+        return x * 2
+
+
+class HangsWhenFrozen(CrashesWhenFrozen):
+    def forward(self, x):
+        if bool(torch.sum(x) > 1e30):
+            x = x + torch.sum(torch.ops.neuron.hangs(self.w))
+        return x * 2
+
+
 class Trials(Command):
-    def trace(self, operator):
-        torch.ops.load_library(os.environ["OPERATOR_LIBRARY"])
-        example = torch.ones(2, 3, 8, 8)
-        torch.jit.trace(Fragile(operator).eval(), example, check_trace=False).save(at("fragile.pt"))
+    def trace(self, module, *arguments):
+        module.save(at("fragile.pt"))
         # The address sanitizer, where there is one, is not to make an ordinary end of the crash.
         sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":handle_segv=0"
         traced = call("trace", at("fragile.pt"), "--input", "f32[2,3,8,8]", "--op-library",
-                      os.environ["OPERATOR_LIBRARY"], "--output", at("fragile.out.pt"), ASAN_OPTIONS=sanitizer)
+                      os.environ["OPERATOR_LIBRARY"], "--output", at("fragile.out.pt"), *arguments,
+                      timeout=None, ASAN_OPTIONS=sanitizer)
         self.assertEqual(traced.returncode, 0, traced.stderr)
-        info = call("info", at("fragile.out.pt"), "--op-library", os.environ["OPERATOR_LIBRARY"], "--json")
-        measured = json.loads(info.stdout)["measurements"]
+        return self.info()
+
+    def info(self, *arguments):
+        info = call("info", at("fragile.out.pt"), "--op-library", os.environ["OPERATOR_LIBRARY"], "--json", *arguments)
+        self.assertEqual(info.returncode, 0, info.stderr)
+        return json.loads(info.stdout)
+
+    def setUp(self):
+        torch.ops.load_library(os.environ["OPERATOR_LIBRARY"])
+
+    def test_a_program_that_crashes_the_process_is_left_out_also_when_it_is_tuned_again(self):
+        module = torch.jit.trace(Fragile("crashes").eval(), torch.ones(2, 3, 8, 8), check_trace=False)
+        measured = self.trace(module, "--threads", "2")["measurements"]
+        self.assertEqual(measured["channels_last"], {
+            "rejected": "it ended a process of its own by signal 11, Segmentation fault", "excluded": True})
         self.assertIn("seconds", measured["frozen"])
-        return measured["channels_last"]
+        again = self.info("--retune")
+        self.assertEqual(again["tuned"]["threads"], 1)
+        self.assertEqual(again["measurements"]["channels_last"], measured["channels_last"])
 
-    def test_a_program_that_crashes_the_process_is_left_out(self):
-        self.assertEqual(self.trace("crashes"),
-                         {"rejected": "it ended a process of its own by signal 11, Segmentation fault"})
+    def test_a_module_that_crashes_the_process_when_it_is_frozen_runs_as_it_is(self):
+        report = self.trace(torch.jit.script(CrashesWhenFrozen().eval()))
+        self.assertEqual(report["recipe"], "as_is")
+        measured = report["measurements"]
+        self.assertRegex(measured["frozen"]["rejected"], "^it ended a process of its own by signal 11")
+        self.assertRegex(measured["onednn"]["rejected"], "^it is made of the frozen one, which is not tried: it ended")
+        self.assertIn("seconds", measured["as_is"])
 
-    def test_a_program_that_hangs_is_left_out(self):
-        self.assertRegex(self.trace("hangs")["rejected"], r"^it did not end within \d+ s in a process of its own$")
+    def test_a_module_that_hangs_when_it_is_frozen_runs_as_it_is(self):
+        report = self.trace(torch.jit.script(HangsWhenFrozen().eval()))
+        self.assertEqual(report["recipe"], "as_is")
+        self.assertRegex(report["measurements"]["frozen"]["rejected"],
+                         r"^it did not end within \d+ s in a process of its own$")
 
     def test_deviations_are_bounded_and_reported(self):
         write_source("classes.pt", nn.Linear(8, 5))
@@ -462,9 +504,11 @@ class Trials(Command):
         write_source("threads.pt", nn.Linear(8, 5))
         traced = call("trace", at("threads.pt"), "--input", "f32[4,8]", "--threads", "2", "--output", at("threads.out.pt"))
         self.assertEqual(traced.returncode, 0, traced.stderr)
-        info = call("info", at("threads.out.pt"))
-        self.assertIn("with 2 intra-op thread(s), and this is ", info.stderr)
-        self.assertIn("--retune", info.stderr)
+        torch.save(torch.ones(16, 8), at("threads-rows.pt"))
+        run = ["run", at("threads.out.pt"), "--input", at("threads-rows.pt"), "--output", at("threads-answer.pt")]
+        ran = call(*run)
+        self.assertIn("tuned for cores of 2 intra-op thread(s), and those of this engine have 1", ran.stderr)
+        self.assertEqual((ran.returncode, call(*run, "--retune").stderr), (0, ""))
         again = call("info", at("threads.out.pt"), "--retune", "--json")
         self.assertEqual((again.stderr, json.loads(again.stdout)["tuned"]["threads"]), ("", 1))
 

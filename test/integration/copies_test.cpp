@@ -189,7 +189,25 @@ TEST_CASE("rows of an answer are copied once, from the output of their forward t
   EXPECT(seen.allocated == where_counted(2 * 16 * row_bytes));  // the outputs, and the answer
 }
 
-TEST_CASE("along another dimension the outputs are joined once") {
+TEST_CASE("rows of a model that writes to its inputs are copied once, whichever way they come together") {
+  engine_ears ears;
+  engine host{ears.options(1)};
+  const auto writes = modules::scripted("def forward(self, x):\n  return x.add_(1)\n");
+  data_parallel parallel{host, compiled(writes, {at::rand({4, width})})};
+  const auto whole = at::rand({8, width}), padded = at::rand({3, width});
+  const auto strided = at::rand({8, 2 * width}).narrow(1, 0, width);
+  // And once each of the outputs.
+  for (const auto& [x, rows] : {std::pair{whole, 8 + 8}, {padded, 4 + 3}, {strided, 8 + 8}}) {
+    const auto kept = x.clone();
+    at::Tensor found;
+    const auto seen = movement_of([&] { found = answer(parallel, {x}); });
+    EXPECT(same(found, kept + 1));
+    EXPECT(x.equal(kept));
+    EXPECT(seen.copied == static_cast<std::size_t>(rows) * row_bytes);
+  }
+}
+
+TEST_CASE("along another dimension the outputs are joined once, into the caller's tensor where there is one") {
   engine_ears ears;
   engine host{ears.options(2)};
   data_parallel parallel{host, compiled(modules::plus_one(), {at::rand({1, 2, width})}), {.dim = 1}};
@@ -199,4 +217,14 @@ TEST_CASE("along another dimension the outputs are joined once") {
   EXPECT(same(found, x + 1));
   EXPECT(seen.copied == 4 * row_bytes);  // of one row of the dimensions before it the chunks are contiguous
   EXPECT(seen.allocated == where_counted(2 * 4 * row_bytes));
+
+  const auto given = at::empty({1, 4, width});
+  const auto into_given = movement_of([&] {
+    request_options options;
+    options.outputs = {given};
+    parallel.submit({x}, std::move(options)).get();
+  });
+  EXPECT(same(given, x + 1));
+  EXPECT(into_given.copied == 4 * row_bytes);
+  EXPECT(into_given.allocated == where_counted(4 * row_bytes));
 }

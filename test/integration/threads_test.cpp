@@ -113,6 +113,21 @@ std::set<int> all_cpus() {
 
 }  // namespace
 
+TEST_CASE("a model that was tuned for other threads than those of the engine's cores says so") {
+  const auto tuned = [](std::size_t threads) {
+    return trace(modules::plus_one(), {at::ones({2, 3})}, {.threads = threads});
+  };
+  const auto for_one = tuned(1), for_two = tuned(2);
+  engine_ears ears;
+  engine host{ears.options(1)};
+  data_parallel parallel{host, for_one};
+  EXPECT(parallel.warnings().empty());
+  parallel.replace(for_two);
+  REQUIRE(parallel.warnings().size() == 1);
+  EXPECT(contains(parallel.warnings()[0], "tuned for cores of 2 intra-op thread(s), and those of this engine have 1"));
+  EXPECT(data_parallel(host, for_two).warnings() == parallel.warnings());
+}
+
 TEST_CASE("no thread is made for a request, however it is sent") {
   engine_ears ears;
   auto options = ears.options(2);

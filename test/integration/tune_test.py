@@ -12,6 +12,7 @@ import xml.etree.ElementTree as xml
 
 from command_support import Command, at, call, folder, model, source, write_source
 
+import torch
 from torch import nn
 
 CPUS = len(os.sched_getaffinity(0))
@@ -20,6 +21,11 @@ CPUS = len(os.sched_getaffinity(0))
 class OnlyTwoRows(nn.Module):
     def forward(self, x):
         return x.reshape(2, 3)
+
+
+class Coarse(nn.Module):
+    def forward(self, x):
+        return (x + 4) - 4
 
 
 class Tune(Command):
@@ -91,6 +97,20 @@ class Tune(Command):
         self.assertEqual(traced.returncode, 0, traced.stderr)
         self.assertIn("bf16", recipe(path))
         self.assertNotIn("bf16", recipe(path, "--auto-cast", "none"))
+
+    def test_the_bound_of_bf16_is_that_of_the_option_or_of_the_compiled_model(self):
+        path, rows = at("coarse.pt"), at("coarse-rows.pt")
+        write_source("coarse.source.pt", Coarse())
+        traced = call("trace", at("coarse.source.pt"), "--input", "f32[4,3]", "--auto-cast", "bf16", "--max-deviation", "0.9",
+                      "--output", path)
+        self.assertEqual(traced.returncode, 0, traced.stderr)
+        tune = ["--batches", "2", "--threads-per-core", "1"]
+        self.assertIn("bf16", self.tune(path, *tune)["points"][0]["recipe"])
+        self.refused("unsupported_model", "tune", path, *tune, "--max-deviation", "1e-6", text="at most 1e-06 is allowed")
+        torch.save(torch.rand(2, 3), rows)
+        self.tune(path, *tune, "--calibration", rows)
+        torch.save(torch.rand(1, 3), rows)
+        self.refused("invalid_argument", "tune", path, *tune, "--calibration", rows, text="the calibration has 1 row")
 
     # -- how it is told ------------------------------------------------------------------------------------------------
 

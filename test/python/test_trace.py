@@ -4,8 +4,10 @@ import copy
 import functools
 import io
 import os
+import pathlib
 import pickle
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,6 +16,10 @@ import torch_neuronx
 from conftest import Rows, alone, quiet, trace
 
 GANGLION = os.environ.get("GANGLION_COMMAND")
+
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "benchmark/peers"))
+import digits  # noqa: E402
 
 
 def same(given, wanted, tolerance=1e-4):
@@ -490,3 +496,8 @@ def test_a_data_parallel_is_a_context_manager_and_refuses_calls_after_it(rows_tr
 def test_a_data_parallel_cannot_be_copied(rows_parallel, error_of):
     for use in (copy.deepcopy, pickle.dumps):
         error_of(TypeError, use, rows_parallel)
+
+
+def test_the_digits_model_in_bf16_has_the_classes_of_the_module():
+    found = digits.figures()
+    assert found["digits"] == 1000 and found["top1_agreement"] >= 0.995 and found["accuracy_bf16"] >= 0.975

@@ -2,7 +2,8 @@
 
 It makes itself ready, answers one line, and then does what each line of its input says: `choose SECONDS` tries its
 settings for so long each and keeps the best, `measure SECONDS` measures that one. An answer is one line, a JSON object
-with `rows_per_second` and `choice`. The first one has how far the outputs are from those of the module alone.
+with `rows_per_second` and `choice`. The first one has how far the outputs are from those of the module alone, for the
+setting that is farthest.
 
     ganglion   the engine through its Python module, an artifact a compiled batch
     pool       PyTorch in a pool of Python threads that does what torch-neuron documents
@@ -115,6 +116,11 @@ def deviation(found, wanted):
     return float(numpy.linalg.norm(found - wanted) / numpy.linalg.norm(wanted))
 
 
+def agreement(found, wanted):
+    """The share of rows of the same class; None where they are no classes."""
+    return float((found.argmax(1) == wanted.argmax(1)).mean()) if wanted.ndim == 2 else None
+
+
 def say(**what):
     print(json.dumps(what), flush=True)
 
@@ -124,7 +130,10 @@ def main():
     calls = {"ganglion": ganglion, "pool": pool, "onnx": onnx}[sys.argv[1]](options)
     x = numpy.load(options["input"])
     wanted = numpy.load(options["answer"])
-    say(relative_l2=max(deviation(call(x), wanted) for call in calls.values()))
+    answers = [call(x) for call in calls.values()]
+    shares = [agreement(answer, wanted) for answer in answers]
+    say(relative_l2=max(deviation(answer, wanted) for answer in answers),
+        top1_agreement=None if None in shares else min(shares))
     best = next(iter(calls))
     for line in sys.stdin:
         what, seconds = line.split()

@@ -14,21 +14,21 @@ sys.path.insert(0, str(MNIST))
 from train import read_digits  # noqa: E402
 
 
-def main():
+def figures():
     images, labels = read_digits(MNIST / "data", "test")
     module = torch.jit.load(str(MNIST / "mnist_cnn.pt")).eval()
     compiled = torch.neuron.trace(module, images[:8], auto_cast="bf16")
     with torch.no_grad(), torch.neuron.DataParallel(compiled) as parallel:
         alone, found = module(images), parallel(images)
     share = lambda equal: equal.double().mean().item()  # noqa: E731
-    print(json.dumps({
+    return {
         "digits": len(images),
         "top1_agreement": share(alone.argmax(1) == found.argmax(1)),
         "accuracy_fp32": share(alone.argmax(1) == labels),
         "accuracy_bf16": share(found.argmax(1) == labels),
         "relative_l2": ((found - alone).norm() / alone.norm()).item(),
-    }))
+    }
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(figures()))

@@ -114,7 +114,7 @@ class Workshop:
         return Contender(name, [python, HERE / "contender.py", kind, json.dumps(options)], self.environment)
 
     def contenders(self, model):
-        """All of them for a model, ready, each with its own name."""
+        """All of them for a model, ready, each with its own name. Each gets its choice before the next is made."""
         about = MODELS[model]
         files = {what: str(self.models / f"{model}{end}") for what, end in
                  (("model", ".pt"), ("input", "-input.npy"), ("answer", "-answer.npy"))}
@@ -123,9 +123,10 @@ class Workshop:
             if None in artifacts.values():
                 continue
             paths = {batch: str(path) for batch, path in artifacts.items()}
-            yield self.python(f"ganglion {kind}", "ganglion", {**files, "artifacts": paths})
-            if kind == "fp32":
-                yield self.native("bare loops", "loops", about["rows"], *paths.values())
+            ours = self.python(f"ganglion {kind}", "ganglion", {**files, "artifacts": paths})
+            yield ours
+            if kind == "fp32":  # of the program that ours has chosen by now
+                yield self.native("bare loops", "loops", about["rows"], paths[int(ours.choice.split()[1])])
         for form in ("traced", "frozen"):
             yield self.native(f"libtorch {form}", "torch", 2, about["rows"], files["model"], form,
                               "x".join(map(str, about["row"])), *about["batches"])
@@ -169,7 +170,8 @@ def measure(workshop, model, seconds, rounds):
     return {
         "rows": MODELS[model]["rows"],
         "contenders": {c.name: {"choice": c.choice, "rows_per_second": statistics.median(rates[c.name]),
-                                "rounds": rates[c.name], "relative_l2": c.ready.get("relative_l2")}
+                                "rounds": rates[c.name], "relative_l2": c.ready.get("relative_l2"),
+                                "top1_agreement": c.ready.get("top1_agreement")}
                        for c in contenders},
     }
 

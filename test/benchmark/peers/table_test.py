@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Whether the peers' table works, without the network: table_test.py BUILD. Its figures are not looked at."""
+"""Whether the peers' table works, without the network: table_test.py BUILD. Its figures are not looked at. What is said
+of the bars is looked at with figures that are made up."""
 
 import json
 import pathlib
@@ -8,10 +9,47 @@ import sys
 import tempfile
 import xml.dom.minidom
 
+import report
+
 HERE = pathlib.Path(__file__).resolve().parent
+
+RATES = {
+    "ganglion fp32": [30, 29, 20], "ganglion bf16": [60, 30, 58], "bare loops": [30, 30, 40],
+    "libtorch traced": [15, 10, 10], "libtorch frozen": [20, 20, 20],
+    "pool traced, 1": [10, 10, 10], "pool traced, 2": [20, 20, 16], "pool frozen, 1": [40, 40, 40],
+    "pool frozen, 2": [10, 10, 10], "onnx 2": [25, 50, 25], "onnx 1": [10, 10, 10],
+}
+
+
+def check_bars():
+    """Each is the median of the rounds' ratios, against the right one of the peers."""
+    contenders = {name: {"choice": "batch 1", "rounds": rates, "rows_per_second": sorted(rates)[1], "relative_l2": 0.13,
+                         "top1_agreement": 0.875} for name, rates in RATES.items()}
+    found = {"models": {name: {"rows": 16, "contenders": contenders} for name in report.MODELS},
+             "one_large_request": {"ratio_to_bare_loops": 0.7}, "digits": {"top1_agreement": 0.999}}
+    bars = {what: (aim, measured, remark) for what, aim, measured, remark in report.bars(found)}
+    wanted = {
+        "against two bare loops of the same": (0.98, 29 / 30), "intra-op threads, traced": (1.5, 2),
+        "intra-op threads, frozen": (1.3, 29 / 20), "with 2 threads: ours in bf16": (1.6, 58 / 25),
+        "with 2 threads: ours in fp32": (0.95, 20 / 25), "at its best, traced": (1.8, 29 / 20),
+        "at its best, frozen": (1.3, 29 / 40), "that write one output": (0.8, 0.7),
+        "16x16 layer: against the Python": (2.5, 29 / 40), "bf16 against fp32": (1.8, 2),
+        "top-1 agreement on the 1,000": (0.995, 0.999), "encoder, ours in fp32": (1.0, 29 / 40),
+        "encoder, ours in bf16": (1.0, 58 / 40), "MLP, ours in fp32": (1.0, 29 / 40),
+        "MLP, ours in bf16": (1.0, 58 / 40),
+    }
+    assert len(bars) == len(wanted), sorted(bars)
+    for name, (aim, measured) in wanted.items():
+        (bar,) = [bar for what, bar in bars.items() if name in what]
+        assert bar[0] == aim and abs(bar[1] - measured) < 1e-9, (name, bar)
+    remark = bars["bf16 against fp32: ResNet-50"][2]
+    assert "0.13" in remark and "88%" in remark, remark
+    assert report.verdict(1.8, 1.8) == "met" and report.verdict(1.8, 1.7) == "missed by 0.100"
+    assert report.verdict(1.8, None) == "not measured"
 
 
 def main():
+    check_bars()
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             ["/usr/bin/python3", "-B", HERE / "table.py", "--small", "--seconds", "0.05", "--rounds", "2",

@@ -40,6 +40,29 @@ TEST_CASE("the CPU quota is the smallest from the process's group up to the root
   EXPECT(cgroup_cpu_limit(mount.path(), membership) == 1);
 }
 
+TEST_CASE("a quota of version 1 counts likewise, and whichever of both is smaller") {
+  test::scratch_directory mount;
+  const std::string membership = "5:cpuset:/x\n4:cpuacct,cpu:/a/b\n0::/\n";
+  const auto set = [&](const char* group, const char* quota) {
+    const auto folder = mount.path() / "cpu" / group;
+    std::filesystem::create_directories(folder);
+    std::ofstream{folder / "cpu.cfs_quota_us"} << quota << '\n';
+    std::ofstream{folder / "cpu.cfs_period_us"} << "100000\n";
+  };
+  EXPECT_FALSE(cgroup_cpu_limit(mount.path(), membership).has_value());
+  set("", "-1");
+  set("a/b", "-1");
+  EXPECT_FALSE(cgroup_cpu_limit(mount.path(), membership).has_value());
+  set("a", "350000");
+  EXPECT(cgroup_cpu_limit(mount.path(), membership) == 3);
+  set("a/b", "20000");
+  EXPECT(cgroup_cpu_limit(mount.path(), membership) == 1);
+  EXPECT_FALSE(cgroup_cpu_limit(mount.path(), "4:cpuacct:/a/b\n").has_value());
+  set("a/b", "350000");
+  set_quota(mount.path(), "200000 100000");
+  EXPECT(cgroup_cpu_limit(mount.path(), membership) == 2);
+}
+
 TEST_CASE("in a container that sees only its own group the root's quota counts") {
   test::scratch_directory mount;
   set_quota(mount.path(), "300000 100000");

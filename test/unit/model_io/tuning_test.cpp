@@ -7,6 +7,7 @@
 #include <support/scratch_folder.hpp>
 
 #include <ATen/ATen.h>
+#include <boost/json.hpp>
 #include <fmt/format.h>
 
 using namespace ganglion;
@@ -17,7 +18,7 @@ namespace {
 /// Only the program of a name is tried.
 trace_options only(const std::string& name) {
   trace_options options;
-  for (const auto* other : {"winograd", "onednn", "optimized", "channels_last", "frozen"})
+  for (const auto* other : {"winograd", "onednn", "optimized", "channels_last", "frozen", "as_is"})
     if (other != name) options.excluded.emplace(other, "not asked for");
   return options;
 }
@@ -186,6 +187,60 @@ TEST_CASE("what a program of a model would be no other than the frozen one is sa
                   R"("winograd":{"rejected":"it has no convolution that oneDNN does by Winograd's method here)"));
 }
 
+TEST_CASE("every program is timed, the module itself too, and the fastest is kept") {
+  const auto model = trace(with_weights(residual_weights, residual), {at::randn({2, 3, 21, 18})});
+  const auto measured = boost::json::parse(model.measurements());
+  std::map<double, std::string> by_seconds;
+  for (const auto& [name, entry] : measured.as_object())
+    if (const auto* seconds = entry.as_object().if_contains("seconds"))
+      by_seconds.emplace(seconds->to_number<double>(), name);
+  for (const auto* name : {"as_is", "frozen", "channels_last", "optimized", "onednn"})
+    EXPECT(measured.as_object().contains(name));
+  REQUIRE(by_seconds.size() >= 4);
+  DOCTEST_INFO(model.measurements());
+  EXPECT(model.recipe() == by_seconds.begin()->second);
+  EXPECT(measured.at("as_is").at("deviation").to_number<double>() == 0);
+}
+
+TEST_CASE("the module itself may be the program, in bf16 too, also when it was saved") {
+  const scratch_folder folder;
+  const auto x = at::randn({4, 8});
+  for (const auto cast : {auto_cast::none, auto_cast::bf16}) {
+    auto options = only("as_is");
+    options.auto_cast = cast;
+    const auto model = trace(modules::linear(8, 5), {x}, options);
+    REQUIRE(model.recipe() == (cast == auto_cast::none ? "as_is" : "as_is+bf16"));
+    save(model, folder / "model.pt");
+    const auto again = load(folder / "model.pt");
+    EXPECT(again.recipe() == model.recipe());
+    auto module = model.source();
+    const auto wanted = module.forward({x}).toTensor();
+    EXPECT(at::allclose(again.make_replica().run({x}).toTensor(), wanted, 0.05, 0.05));
+  }
+}
+
+TEST_CASE("programs are compared on rows of other scales than the example's") {
+  // In bf16 wrong by far for values that the example does not have, nor others of its scale.
+  const auto module = modules::scripted("def forward(self, x):\n  return torch.where(x > 2.5, (x + 1000) - 1000, x)\n");
+  const auto refused = failure_of([&] { trace(module, {at::rand({64, 8})}, {.auto_cast = auto_cast::bf16}); });
+  EXPECT(refused.code == errc::unsupported_model);
+  EXPECT(contains(refused.text, "relative deviation"));
+}
+
+TEST_CASE("a module that refuses values beyond its example's range is compared within it, also when it is loaded") {
+  const auto module = with_weights(
+      {{8}}, "def forward(self, x):\n  assert bool((x >= 0).all()) and bool((x <= 1).all())\n  return x * self.w0\n");
+  const auto model = trace(module, {at::rand({4, 8})}, only("frozen"));
+  REQUIRE(model.recipe() == "frozen");
+  REQUIRE(model.warnings().size() == 1);
+  EXPECT(contains(model.warnings()[0], "beyond its example's range"));
+  const scratch_folder folder;
+  save(model, folder / "model.pt");
+  const auto again = load(folder / "model.pt");
+  EXPECT(again.recipe() == "frozen");
+  EXPECT(again.warnings() == model.warnings());
+}
+
 TEST_CASE("measurements tell deviations of every program, and agreement for classes") {
   const auto model = trace(modules::linear(8, 5), {at::randn({4, 8})}, {.auto_cast = auto_cast::bf16});
   for (const auto* name : {"seconds", "deviation", "relative_l2", "mean_deviation", "top1_agreement"})
@@ -197,7 +252,7 @@ TEST_CASE("programs that are excluded are not tried, and the reason is recorded"
   options.excluded["optimized"] = "it crashed";
   const auto model = trace(modules::linear(), {at::rand({2, 4})}, options);
   EXPECT(model.recipe() == "frozen");
-  EXPECT(contains(model.measurements(), R"("optimized":{"rejected":"it crashed"})"));
+  EXPECT(contains(model.measurements(), R"("optimized":{"rejected":"it crashed","excluded":true})"));
   options.excluded = {{"fastest", "no such"}};
   EXPECT(contains(failure_of([&] { trace(modules::linear(), {at::rand({2, 4})}, options); }).text,
                   "excluded has 'fastest', which is no program"));
@@ -214,6 +269,17 @@ TEST_CASE("bf16: the bound on the deviation can be moved, and is kept in the art
   const scratch_folder folder;
   save(model, folder / "model.pt");
   EXPECT(load(folder / "model.pt").recipe() == model.recipe());
+}
+
+TEST_CASE("bf16: of answers that are integers alone the share that differs is bounded and told") {
+  const auto classes = modules::scripted("def forward(self, x):\n  return torch.argmax(x, 1)\n");
+  const auto apart = at::eye(8);
+  const auto model = trace(classes, {apart}, {.auto_cast = auto_cast::bf16});
+  EXPECT(contains(model.measurements(), R"("integer_agreement":1)"));
+  // Of 1,000 values between 0 and 1 several are rounded to the largest.
+  const auto refused = failure_of([&] { trace(classes, {at::rand({32, 1000})}, {.auto_cast = auto_cast::bf16}); });
+  EXPECT(refused.code == errc::unsupported_model);
+  EXPECT(contains(refused.text, "of its integers differ, but at most 0.05 may"));
 }
 
 TEST_CASE("calibration is cut to the compiled rows, judged, and must fit") {
@@ -255,20 +321,59 @@ TEST_CASE("a model that was tuned for other threads says so when it is loaded, o
   load_options options;
   options.threads = 2;
   EXPECT(load(path, options).warnings().empty());
-  const auto other = load(path);
+  EXPECT(load(path).warnings().empty());  // it has not been said on how many it will run
+  const auto other = load(path, {.threads = 1});
   REQUIRE(other.warnings().size() == 1);
   EXPECT(contains(other.warnings()[0], "with 2 intra-op thread(s), and this is "));
   EXPECT(other.recipe() == model.recipe());
   EXPECT(other.measurements() == model.measurements());
-  options = {.retune = true};
+  options = {.retune = true, .threads = 1};
   const auto again = load(path, options);
   EXPECT(again.warnings().empty());
   EXPECT(again.tuned()->threads == 1);
   EXPECT(again.tuned()->cpu == model.tuned()->cpu);
   EXPECT(again.content_hash() == model.content_hash());
 
+  EXPECT(load(path, {.retune = true}).measurements() == model.measurements());  // for the same threads
+
   const auto untuned = trace(modules::linear(), {at::rand({2, 4})}, {.tune = false});
   EXPECT_FALSE(untuned.tuned());
   save(untuned, path);
   EXPECT(load(path, {.threads = 3}).warnings().empty());
+}
+
+TEST_CASE("a model that was tuned on another type of CPU says so when it is loaded, or is tuned again") {
+  const scratch_folder folder;
+  const auto path = folder / "model.pt";
+  const auto model = trace(modules::linear(), {at::rand({2, 4})}, {.threads = 2});
+  save(model, path);
+  auto module = load_module(path);
+  auto manifest = module.attr("ganglion_manifest").toStringRef();
+  const auto at = manifest.find(model.tuned()->cpu);
+  REQUIRE(at != manifest.npos);
+  manifest.replace(at, model.tuned()->cpu.size(), "abacus");
+  module.setattr("ganglion_manifest", manifest);
+  const auto other = restore(module);
+  REQUIRE(other.warnings().size() == 1);
+  EXPECT(contains(other.warnings()[0], "was tuned on abacus with 2 intra-op thread(s), and this is "));
+  EXPECT(other.recipe() == model.recipe());
+}
+
+TEST_CASE("tuning again measures anew, and does not try what was excluded") {
+  const scratch_folder folder;
+  const auto path = folder / "model.pt";
+  trace_options options{.auto_cast = auto_cast::bf16, .threads = 2};
+  options.excluded["optimized"] = "it crashed";
+  const auto model = trace(modules::linear(8, 5), {at::randn({4, 8})}, options);
+  save(model, path);
+  const auto again = load(path, {.retune = true, .threads = 1});
+  const auto before = boost::json::parse(model.measurements()), after = boost::json::parse(again.measurements());
+  EXPECT(after.at("optimized+bf16") == before.at("optimized+bf16"));
+  const auto& measured = after.at("frozen+bf16").as_object();
+  for (const auto* name : {"seconds", "deviation", "relative_l2", "mean_deviation"}) {
+    DOCTEST_INFO(name);
+    EXPECT(measured.at(name).to_number<double>() > 0);
+  }
+  EXPECT(measured.contains("top1_agreement"));
+  EXPECT(measured != before.at("frozen+bf16").as_object());
 }

@@ -19,9 +19,9 @@ struct cpu_allowance {
 /// Reads the allowance as it is now; at least one CPU.
 cpu_allowance read_cpu_allowance();
 
-/// The CPU quota in whole CPUs, rounded down but at least 1, that control groups (version 2) set for a
+/// The CPU quota in whole CPUs, rounded down but at least 1, that control groups of either version set for a
 /// process: the smallest along the path from its group up to the root; nothing where none is set.
-/// `mount` is where the hierarchy is mounted, `membership` the text of /proc/self/cgroup.
+/// `mount` is where the hierarchies are mounted, /sys/fs/cgroup, `membership` the text of /proc/self/cgroup.
 std::optional<std::size_t> cgroup_cpu_limit(const std::filesystem::path& mount, std::string_view membership);
 
 }  // namespace ganglion

@@ -60,8 +60,8 @@ struct load_options {
   /// Whether programs are chosen anew, as `trace` does, where they were timed on another type of CPU or with another
   /// number of threads. Else the recorded ones are built, with a warning.
   bool retune = false;
-  /// The intra-op threads of the cores that will run the model.
-  std::size_t threads = 1;
+  /// The intra-op threads of the cores that will run the model; unset: as many as it was tuned for, or 1.
+  std::optional<std::size_t> threads;
 };
 
 /// Where the programs of a model were timed.
@@ -93,14 +93,17 @@ class compiled_model {
   const std::string& not_eligible() const;
   /// How a program was made: `frozen`; `optimized`, LibTorch's own optimization for inference; `channels_last`;
   /// `onednn`, with fused operators over prepacked weights; `winograd`, the same with convolutions of 3 times 3 by
-  /// Winograd's method; or, where none matched the module, `as_is`; and `+bf16`.
+  /// Winograd's method; or the module itself, `as_is`; and `+bf16`.
   const std::string& recipe(std::size_t program = 0) const;
   /// What the maker should know of the model, one sentence each.
   const std::vector<std::string>& warnings() const;
   /// What trace tried for a program, as JSON; `{}` without. For each candidate why it was `rejected`, or `seconds` of
   /// one execution, the largest absolute `deviation` from the module, and on example and calibration `relative_l2` (the
-  /// norm of the difference over the norm), `mean_deviation`, and `top1_agreement` for answers [rows, classes].
+  /// norm of the difference over the norm), `mean_deviation`, `top1_agreement` for answers [rows, classes], and
+  /// `integer_agreement`, the share of equal elements, for integers. `excluded` ones were not tried.
   const std::string& measurements(std::size_t program = 0) const;
+  /// The bound on the deviation of programs in bf16 that it was traced with.
+  double max_deviation() const;
   /// Where they were timed; nothing for programs that were taken without.
   const std::optional<tuned_for>& tuned() const;
   /// The hash of weights, code, signatures and auto_cast, in hex.

@@ -20,6 +20,8 @@ class replica {
   /// The answer's tensors may be inference tensors, views of inputs or of weights: copy what is to be kept.
   /// Throws what LibTorch throws.
   c10::IValue run(const std::vector<c10::IValue>& leaves, std::size_t program = 0);
+  /// The same on leaves that nobody else looks at, so that a program which writes to its inputs may have these.
+  c10::IValue run_on_own(const std::vector<c10::IValue>& leaves, std::size_t program = 0);
 
   /// All of `warm_up_runs` of a program at once. Returns the seconds of the last run.
   double warm_up(std::size_t program = 0);

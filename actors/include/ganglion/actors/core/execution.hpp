@@ -87,11 +87,12 @@ class output_stack {
 /// Buffers of the compiled shapes for rows that must be put together or padded; one object a replica, reused.
 class staging {
  public:
-  /// The leaves that the first forward of the execution gets: a view of the request's tensors where they are whole rows
-  /// of one request and contiguous, else a copy. Rows of padding repeat the last row, so that they are as plausible as
-  /// the rows themselves; rows that are shorter than the program's are filled up with the deployment's pad values.
-  std::vector<c10::IValue> assemble(const execution& work);
-  /// Makes them those of one of the forwards after the first.
+  /// The leaves that one of the execution's forwards gets: a view of the request's tensors where they are whole rows
+  /// of one request and contiguous, and the program does not write to them; else a copy. Rows of padding repeat the last
+  /// row, so that they are as plausible as the rows themselves; rows that are shorter than the program's are filled up
+  /// with the deployment's pad values.
+  std::vector<c10::IValue> assemble(const execution& work, std::int64_t forward = 0);
+  /// Makes them those of one of the forwards after the first, where the program does not write to them.
   static void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
 
   output_stack outputs;
