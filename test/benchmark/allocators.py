@@ -23,6 +23,7 @@ ALLOCATORS = {
     "malloc as it is": {},
     "malloc, thresholds raised": THRESHOLDS,
     "the same, huge pages": {**THRESHOLDS, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    "the same, one arena": {**THRESHOLDS, "MALLOC_ARENA_MAX": "1"},
     "jemalloc": {"LD_PRELOAD": "libjemalloc.so.2"},
     "jemalloc that keeps its pages": {
         "LD_PRELOAD": "libjemalloc.so.2", "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"},

@@ -58,7 +58,8 @@ TEST_CASE("S12: full batches of a long request of quick forwards go to a core to
   data_parallel parallel{host, plus_one(4)};
   const auto x = counted({4'003, 3});
   std::size_t fewest = 1'001;
-  for (int round = 0; round < 10; ++round) {
+  // A busy machine takes a forward for slow now and then.
+  for (int round = 0; round < 10 || (fewest >= 500 && round < 200); ++round) {
     ears.forget();
     EXPECT(same(answer(parallel, {x}), x + 1));
     const auto records = ears.wait_for_executions(1'001);
@@ -70,7 +71,7 @@ TEST_CASE("S12: full batches of a long request of quick forwards go to a core to
     }
     for (const auto& [core, count] : executions_per_core(records)) EXPECT(count <= 501);
   }
-  EXPECT(fewest < 500);  // a busy machine takes a forward for slow now and then
+  EXPECT(fewest < 500);
 }
 
 TEST_CASE("S12: no core of an idle engine runs more than its share of a long request of slow executions") {

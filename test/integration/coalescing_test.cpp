@@ -153,9 +153,9 @@ TEST_CASE("a deadline that has passed, or passes in the queue or in a forward, i
     options.deadline = std::chrono::steady_clock::now() + time;
     return options;
   };
-  auto running = e.parallel.submit({counted({8, 3})}, in(300ms));
+  auto running = e.parallel.submit({counted({8, 3})}, in(2s));
   REQUIRE(gate.wait_for(1));
-  auto waiting = e.parallel.submit({counted({1, 3})}, in(200ms));
+  auto waiting = e.parallel.submit({counted({1, 3})}, in(1s));
   auto neighbour = e.parallel.submit({counted({1, 3})});
   EXPECT(failure_of_future(std::move(waiting)).code == errc::deadline_exceeded);
   EXPECT(failure_of_future(std::move(running)).code == errc::deadline_exceeded);

@@ -67,7 +67,7 @@ contender engine_of(const compiled_model& model, std::int64_t rows) {
   auto parallel = std::make_shared<data_parallel>(*host, model);
   auto sizes = model.inputs().front().shape;
   sizes.front() = rows;
-  return [=, x = at::rand(sizes)](double seconds) {
+  return [host, parallel, rows, x = at::rand(sizes)](double seconds) {
     (*parallel)({x});
     std::int64_t done = 0;
     double passed = 0;

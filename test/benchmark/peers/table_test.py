@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Whether the peers' table works, without the network: table_test.py BUILD. Its figures are not looked at. What is said
-of the bars is looked at with figures that are made up."""
+"""Whether the peers' table and the comparison of allocators work, without the network: table_test.py BUILD. Their figures
+are not looked at. What is said of the bars is looked at with figures that are made up."""
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,11 @@ def main():
         print(done.stdout)
         found = json.loads(pathlib.Path(folder, "table.json").read_text())
         table = pathlib.Path(folder, "table.md").read_text()
+        allocators = subprocess.run(
+            ["/usr/bin/python3", "-B", HERE.parent / "allocators.py", "--seconds", "0.02", "--rounds", "1", "--build",
+             sys.argv[1], str(pathlib.Path(folder, "models/small-mlp-fp32-8.pt")), "64"],
+            stdout=subprocess.PIPE, text=True, check=True)
+        print(allocators.stdout)
         for name in found["models"]:
             xml.dom.minidom.parse(str(pathlib.Path(folder, f"peers-{name}.svg")))
     wanted = {"ganglion fp32", "bare loops", "libtorch traced", "libtorch frozen",
@@ -68,6 +74,7 @@ def main():
         for name, about in contenders.items():
             assert len(about["rounds"]) == 2 and min(about["rounds"]) > 0, (name, about)
             assert about["choice"].startswith("batch "), (name, about)
+    assert re.search(r"(?m)^malloc as it is +\S+ +1\.000 +\d+\.\d +\d+$", allocators.stdout), allocators.stdout
     # What was not measured is said, and is in no table.
     assert "ONNX Runtime is not measured" in done.stdout
     assert "ONNX" not in table, table

@@ -153,14 +153,12 @@ TEST_CASE("cpu lane: one that looks for more work takes what comes meanwhile and
 
 TEST_CASE("cpu lane: one that looks for more work is idle: it ends at once, and nobody is left behind") {
   REQUIRE(wait_for_abandoned_lanes(1min));  // of other cases, where they run in one process
-  lane_fixture f(1000ms);
+  lane_fixture f(24h);
   f.subject->load(f.plus_one);
   REQUIRE(f.ears->wait_for(1).size() == 1);
   f.start(f.plus_one);
   REQUIRE(f.ears->wait_for(2).size() == 2);
   while (f.subject->activity()) std::this_thread::yield();  // it has told, but may not be through with telling
-  const auto began = std::chrono::steady_clock::now();
   f.subject.reset();
-  EXPECT(std::chrono::steady_clock::now() - began < 500ms);
   EXPECT(abandoned_lanes().count == 0);
 }
