@@ -34,6 +34,7 @@ child_end run_this_program(const std::vector<std::string>& arguments,
   context.run();
   const auto status = child.native_exit_code();
   if (end.in_time && WIFSIGNALED(status)) end.signal = WTERMSIG(status);
+  end.succeeded = end.in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0;
   end.took = clock::now() - begin;
   return end;
 }

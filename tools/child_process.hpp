@@ -12,6 +12,7 @@ struct child_end {
   bool in_time = true;
   /// Nothing where it ended by itself.
   std::optional<int> signal;
+  bool succeeded = false;
   std::chrono::duration<double> took{0};
 };
 

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 namespace ganglion::command {
@@ -20,7 +21,7 @@ class pinned_loops::loop {
  public:
   explicit loop(loop_start start) : thread_([this, start = std::move(start)] { run(start); }) {}
   ~loop() {
-    tell(0);
+    tell({});
     thread_.join();
   }
 
@@ -34,15 +35,15 @@ class pinned_loops::loop {
   }
 
  private:
-  void tell(double seconds) {
+  void tell(std::optional<double> seconds) {
     std::lock_guard lock(mutex_);
     seconds_ = seconds;
     told_ = true;
     wake_.notify_one();
   }
 
-  /// 0: to end.
-  double await_task() {
+  /// Nothing: to end.
+  std::optional<double> await_task() {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] { return told_; });
     told_ = false;
@@ -65,7 +66,7 @@ class pinned_loops::loop {
     }
     warm_.set_value();
     while (const auto seconds = await_task()) try {
-        measured_.set_value(measure(call, seconds));
+        measured_.set_value(measure(call, *seconds));
       } catch (...) {
         measured_.set_exception(std::current_exception());
       }
@@ -75,9 +76,11 @@ class pinned_loops::loop {
     call();  // the caches are somebody else's
     std::int64_t rows = 0;
     double passed = 0;
-    for (const auto begin = clock::now(); passed < seconds;
-         passed = std::chrono::duration<double>(clock::now() - begin).count())
+    const auto begin = clock::now();
+    do {
       rows += call();
+      passed = std::chrono::duration<double>(clock::now() - begin).count();
+    } while (passed < seconds);
     return static_cast<double>(rows) / passed;
   }
 
@@ -85,7 +88,7 @@ class pinned_loops::loop {
   std::promise<double> measured_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  double seconds_ = 0;
+  std::optional<double> seconds_;
   bool told_ = false;
   std::thread thread_;
 };
@@ -101,6 +104,7 @@ pinned_loops::pinned_loops(pinned_loops&&) noexcept = default;
 double pinned_loops::rows_per_second(double seconds) {
   std::vector<std::future<double>> measured;
   for (auto& l : loops_) measured.push_back(l->rows_per_second(seconds));
+  for (auto& m : measured) m.wait();  // of one that throws the others have ended, too
   double sum = 0;
   for (auto& m : measured) sum += m.get();
   return sum;

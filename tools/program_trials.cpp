@@ -26,7 +26,7 @@ std::string reason_of(const child_end& end, seconds bound) {
 
 std::map<std::string, std::string> programs_to_avoid(const std::vector<std::string>& arguments,
                                                      const std::function<void(std::string_view)>& tell) {
-  // What the module itself takes, which is the first, says how long another may take.
+  // What the first takes that ends well, as a rule the module itself, says how long another may take.
   constexpr seconds least{10};
   constexpr double times = 10;
   std::map<std::string, std::string> avoid;
@@ -42,7 +42,7 @@ std::map<std::string, std::string> programs_to_avoid(const std::vector<std::stri
     const bool first = bound.count() == 0;
     const auto end = run_this_program(call, first ? std::nullopt : std::optional{bound});
     if (auto reason = reason_of(end, bound); !reason.empty()) avoid.emplace(name, std::move(reason));
-    if (first) bound = std::max(least, times * end.took);
+    if (first && end.succeeded) bound = std::max(least, times * end.took);
   }
   return avoid;
 }

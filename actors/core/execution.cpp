@@ -128,7 +128,8 @@ std::vector<c10::IValue> staging::assemble(const execution& work, std::int64_t f
     }
     auto& buffer = buffer_of(work, index);
     fill(buffer, work, i, set.pad_values.empty() ? 0 : set.pad_values[index]);
-    leaves[i] = buffer;
+    // A program that writes to its inputs may change the shape of the tensor, too, but not of the buffer.
+    leaves[i] = writes ? buffer.narrow(0, 0, work.batch) : buffer;
   }
   return leaves;
 }

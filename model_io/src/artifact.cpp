@@ -135,9 +135,8 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
   for (std::size_t i = 0; i < signatures.size(); ++i) {
     auto& entry = made.programs[i];
     // What crashed or hung where the model was traced is not tried here either.
-    tuning how{threads, policy.max_deviation, {}};
-    if (retune) how.excluded = excluded_in(entry.measurements);
-    const program_request request{builder, signatures[i], {}, std::move(how)};
+    const program_request request{
+        builder, signatures[i], {}, {threads, policy.max_deviation, excluded_in(entry.measurements)}};
     auto chosen = retune ? fastest_program(request).value() : rebuild_program(request, entry.recipe).value();
     if (!retune) chosen.measurements = std::move(entry.measurements);
     programs.push_back({std::move(signatures[i]), std::move(chosen)});

@@ -36,13 +36,14 @@ class references {
 
   bool empty() const { return all_.empty(); }
   /// Whether the module refused some of the inputs that were made.
-  bool within_range_only() const { return within_range_only_; }
+  bool refused_some() const { return refused_some_; }
   /// Leaves that the module takes. Precondition: not empty.
   const std::vector<c10::IValue>& leaves() const { return all_.front().leaves; }
 
   /// Runs every input on one executor, and again once it has settled, and compares every answer. Returns why the
   /// program is not right, or nothing. `max_relative_l2` is the bound for bf16, and for the share of given integers
-  /// that differ where a bf16 program answers with integers alone; fp32 is bound by rounding.
+  /// that differ where a bf16 program answers with integers alone (half of them where nothing was given); fp32 is bound
+  /// by rounding.
   std::string why_not(execution& run, auto_cast cast, double max_relative_l2, difference_report& report) const;
 
  private:
@@ -55,7 +56,7 @@ class references {
   bool add(const torch::jit::Module& source, const signature& sig, std::vector<c10::IValue> leaves, bool is_given);
 
   std::vector<one> all_;
-  bool any_given_ = false, within_range_only_ = false;
+  bool any_given_ = false, refused_some_ = false;
   std::stop_token stop_;
 };
 

@@ -138,7 +138,7 @@ expected<graph_facts> check_graph(const jit::Module& source, bool may_freeze) {
     const auto kind = node->kind();
     if (kind == c10::prim::SetAttr)
       found = changes(node);
-    else if ((kind == c10::prim::GetAttr || kind == c10::prim::Constant) &&
+    else if (may_freeze && (kind == c10::prim::GetAttr || kind == c10::prim::Constant) &&
              aliases.hasWriters(node->output()))
       found = changes(node);
     else if (trains(node))

@@ -184,10 +184,10 @@ expected<program> fastest_right(const program_request& request, const references
 
 /// What was left out of the comparison, said where the model is made.
 expected<program> with_warning(expected<program> chosen, const references& wanted) {
-  if (chosen && wanted.within_range_only())
+  if (chosen && wanted.refused_some())
     chosen->warnings.push_back(
-        "the module fails on inputs that were made beyond its example's range: its program was compared with it on the "
-        "example's rows and others within that range");
+        "the module refuses some of the inputs that were made to compare programs on: they were compared on the "
+        "example's rows, also in other places, and on what it takes of others within its range");
   return chosen;
 }
 

@@ -110,11 +110,16 @@ class Bench(Benchmark):
         self.assertEqual(report["figure"], {"name": "p90_ms", "value": report["latency_ms"]["p90"]})
 
     def test_server_sends_at_the_rate_that_was_asked_for(self):
-        report = self.bench("linear", "--scenario", "server", "--qps", "200", "--target-p99", "5s", seconds="1", warnings=1)
+        for _ in range(3):  # a machine that stops for a second leaves some unanswered
+            report = self.bench("linear", "--scenario", "server", "--qps", "200", "--target-p99", "5s", seconds="1",
+                                warnings=1)
+            if report["target_held"]:
+                break
         self.assertEqual((report["scenario"], report["qps"], report["batch"]), ("server", 200, 1))
         # Four standard deviations of a Poisson process.
         self.assertLess(abs(report["requests"]["sent"] - 200), 4 * math.sqrt(200))
-        self.assertEqual(report["target_held"], report["requests"]["answered"] == report["requests"]["sent"])
+        self.assertEqual(report["requests"]["answered"], report["requests"]["sent"])
+        self.assertTrue(report["target_held"])
 
     def test_a_seed_gives_the_same_arrivals_again_and_another_seed_gives_others(self):
         def sent(seed):

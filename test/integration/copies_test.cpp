@@ -207,6 +207,20 @@ TEST_CASE("rows of a model that writes to its inputs are copied once, whichever 
   }
 }
 
+TEST_CASE("a model that changes the shape of its input in place gets one of the compiled shape each time") {
+  engine_ears ears;
+  engine host{ears.options(1)};
+  for (const auto* code : {"def forward(self, x):\n  x.t_()\n  return x.t() + 1\n",
+                           "def forward(self, x):\n  x.unsqueeze_(1)\n  return x.sum(1) + 1\n"}) {
+    data_parallel parallel{host, compiled(modules::scripted(code), {at::rand({4, 4})})};
+    for (int i = 0; i < 3; ++i)
+      for (const std::int64_t rows : {3, 4, 6}) {
+        const auto x = at::rand({rows, 4});
+        EXPECT(same(answer(parallel, {x}), x + 1));
+      }
+  }
+}
+
 TEST_CASE("along another dimension the outputs are joined once, into the caller's tensor where there is one") {
   engine_ears ears;
   engine host{ears.options(2)};
