@@ -2,6 +2,6 @@
 
 #include <ganglion/actors/protocol/handles.hpp>
 
+#include <ATen/ATen.h>
 #include <caf/all.hpp>
 #include <fmt/format.h>
-#include <torch/script.h>

@@ -2,7 +2,7 @@
 function(ganglion_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   # Most of what a source file costs the compiler is in the headers of LibTorch and CAF, precompiled or not.
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${GANGLION_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${GANGLION_UNITY} UNITY_BUILD_BATCH_SIZE 9)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
     # g++ 12 reports these two falsely inside its own string header.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>

@@ -9,9 +9,10 @@
 
 #include <ganglion/engine/cpu_allowance.hpp>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <malloc.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <future>

@@ -3,7 +3,7 @@
 #include "program_trials.hpp"
 
 #include <fmt/format.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <chrono>
 #include <iterator>

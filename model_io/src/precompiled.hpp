@@ -1,7 +1,8 @@
 #pragma once
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 #include <memory>

@@ -74,7 +74,7 @@ std::vector<c10::TypePtr> get_types(wire_reader& in, std::size_t count, int dept
   return types;
 }
 
-c10::TypePtr get_named_tuple(wire_reader& in, int depth) {
+c10::TypePtr get_named_tuple_type(wire_reader& in, int depth) {
   auto count = in.get_count();
   auto name = in.get_string();
   if (!is_name(name, true)) in.fail("the name of a named tuple is malformed");
@@ -130,7 +130,7 @@ c10::TypePtr get_type(wire_reader& in, int depth) {
       return in.ok() ? c10::TypePtr(c10::DictType::create(key, value)) : c10::AnyType::get();
     }
     case type_code::tuple: return c10::TupleType::create(get_types(in, in.get_count(), depth + 1));
-    case type_code::named_tuple: return get_named_tuple(in, depth + 1);
+    case type_code::named_tuple: return get_named_tuple_type(in, depth + 1);
   }
   in.fail(fmt::format("{} is no type's number", static_cast<int>(code)));
   return c10::AnyType::get();

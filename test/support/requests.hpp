@@ -4,7 +4,7 @@
 
 #include <ganglion/actors/coordinator/request.hpp>
 
-#include <torch/script.h>
+#include <ATen/ATen.h>
 
 #include <map>
 #include <memory>

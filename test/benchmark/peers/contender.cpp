@@ -19,7 +19,7 @@
 #include <sys/resource.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/serialization/import.h>
 
 #include <cstdio>
 #include <iostream>
