@@ -218,22 +218,25 @@ std::optional<assignment> formation::next_joined(deployment_state& d, bucket_sta
   return bind(d, b, forwards > 1 ? b.queue.take_front(forwards * size) : b.queue.take_joined(size), size, *core, now);
 }
 
-/// How many full batches of the front's rows go to a core together: at most half of an even share of what is left, so
-/// that the cores end at the same time.
+/// How many full batches of the front's rows go to a core together. Where nothing else is there, a core's share of them
+/// in as few equal parts as may be: with each report a core's thread is interrupted by the batcher's. Else at most half
+/// of an even share of what is left, so that the cores end at the same time.
 std::int64_t formation::forwards_for(const deployment_state& d, const bucket_state& b, std::size_t core) {
   const auto size = b.cover.largest();
   const auto seconds = b.cover.seconds(size, 0);
   const auto front = b.queue.front();
-  if (seconds <= 0 || seconds > limits_.credits.least_together || front->padded()) return 1;
+  const auto& credits = limits_.credits;
+  if (seconds <= 0 || seconds > credits.least_together || front->padded()) return 1;
   const auto waiting = b.queue.front_rows();
   const bool alone = lone_ && lone_->id == front->id();
-  const auto share = alone ? lone_->share : waiting / static_cast<std::int64_t>(cores_.count_up(d.group));
-  const auto left = alone ? std::min(waiting, lone_->share - lone_->had[core]) : waiting;
+  const auto share = (alone ? lone_->share : waiting / static_cast<std::int64_t>(cores_.count_up(d.group))) / size;
+  if (share < 4) return 1;
   auto worth = [&](double together) { return static_cast<std::int64_t>(together / seconds); };
-  auto forwards = share / 2 / size;
-  if (forwards < 2) return 1;
-  forwards = std::clamp(forwards, worth(limits_.credits.least_together), worth(limits_.credits.most_together));
-  return std::min(forwards, left / size);
+  if (!alone)
+    return std::min(std::clamp(share / 2, worth(credits.least_together), worth(credits.most_together)), waiting / size);
+  // Two of the longest are what a core takes ahead.
+  const auto most = 2 * worth(credits.most_together), parts = (share + most - 1) / most;
+  return std::min((share + parts - 1) / parts, std::min(waiting, lone_->share - lone_->had[core]) / size);
 }
 
 assignment formation::bind(deployment_state& d, bucket_state& b, batch rows, std::int64_t size, std::size_t core,

@@ -32,12 +32,12 @@ using counts = std::vector<std::int64_t>;
 TEST_CASE("full batches of one request go together where a forward takes microseconds, and the cores share evenly") {
   quick_fixture f;
   auto r = f.enqueue(f.d, 4 * 64);
-  EXPECT(f.pump() == 4);
+  EXPECT(f.pump() == 2);
   for (std::size_t core : {0, 1}) {
-    EXPECT(f.forwards(core) == counts{16, 16});
+    EXPECT(f.forwards(core) == counts{32});
     for (const auto& work : f.held[core]) {
       EXPECT(work->batch == 4);
-      EXPECT(work->rows() == 64);
+      EXPECT(work->rows() == 128);
       EXPECT(work->padding_rows() == 0);
       EXPECT(work->parts.size() == 1);
     }
@@ -48,14 +48,33 @@ TEST_CASE("full batches of one request go together where a forward takes microse
   f.expect_all_gone();
 }
 
+TEST_CASE("of several requests at most half of what is left for a core goes together") {
+  quick_fixture f;
+  auto r = f.enqueue(f.d, 4 * 64), other = f.enqueue(f.d, 4 * 64);
+  f.pump();
+  EXPECT(f.forwards(0).front() == 16);
+  f.run_all();
+  expect_answered(r, 4 * 64);
+  expect_answered(other, 4 * 64);
+  f.expect_all_gone();
+}
+
 TEST_CASE("no more goes together than the longest time takes, and nothing where a forward takes more than the least") {
   quick_fixture f{20e-6};
   auto r = f.enqueue(f.d, 4 * 200);
   f.pump();
   REQUIRE_FALSE(f.held[0].empty());
-  EXPECT(f.forwards(0).front() == 12);  // 0.25 ms
+  EXPECT(f.forwards(0).front() == 20);  // 100 in parts of at most two times 0.25 ms
   f.run_all();
   expect_answered(r, 4 * 200);
+  quick_fixture shared{20e-6};
+  auto one = shared.enqueue(shared.d, 4 * 200), two = shared.enqueue(shared.d, 4);
+  shared.pump();
+  REQUIRE_FALSE(shared.held[0].empty());
+  EXPECT(shared.forwards(0).front() == 12);  // 0.25 ms
+  shared.run_all();
+  expect_answered(one, 4 * 200);
+  expect_answered(two, 4);
   quick_fixture slow{21e-6};
   auto s = slow.enqueue(slow.d, 4 * 20);
   slow.pump();
@@ -79,12 +98,12 @@ TEST_CASE("what is measured of several forwards together counts for one") {
   quick_fixture f;
   auto r = f.enqueue(f.d, 4 * 64);
   f.pump();
-  while (!f.held[0].empty()) f.finish(0, 0, 16 * 2us);
-  while (!f.held[1].empty()) f.finish(1, 0, 16 * 2us);
+  while (!f.held[0].empty()) f.finish(0, 0, 32 * 2us);
+  while (!f.held[1].empty()) f.finish(1, 0, 32 * 2us);
   f.run_all();
   auto next = f.enqueue(f.d, 4 * 64);
   f.pump();
-  EXPECT(f.forwards(0) == counts{16, 16});  // a forward that took 32 us would go by 7
+  EXPECT(f.forwards(0) == counts{32});  // a forward that took 64 us would go by itself
   f.run_all();
   expect_answered(next, 4 * 64);
 }
@@ -113,7 +132,7 @@ TEST_CASE("batches that go together are one execution of the cap, and run one af
   quick_fixture f{2e-6, 1};
   auto r = f.enqueue(f.d, 4 * 64);
   EXPECT(f.pump() == 1);
-  EXPECT(f.held[0].front()->forwards == 16);
+  EXPECT(f.held[0].front()->forwards == 32);
   f.run_all();
   expect_answered(r, 4 * 64);
 }
@@ -144,7 +163,7 @@ TEST_CASE("batches that ran together on a core that was lost run again together,
   f.pump();
   f.begin(0);
   auto lost = f.down(0, true);
-  REQUIRE(lost.size() == 2);
+  REQUIRE(lost.size() == 1);
   f.pump();
   EXPECT_FALSE(f.lanes.complete(lost.front(), 0).ran);
   for (bool found = false; !found;) {
@@ -152,7 +171,7 @@ TEST_CASE("batches that ran together on a core that was lost run again together,
     const auto& work = *f.held[1].front();
     found = work.parts.front().where == lost.front()->parts.front().where;
     if (found) {
-      EXPECT(work.forwards == 16);
+      EXPECT(work.forwards == 32);
       EXPECT(work.parts.front().attempt == 1);
     }
     f.finish(1, 0, 32us);

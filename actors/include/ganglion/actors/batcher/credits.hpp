@@ -13,8 +13,9 @@ struct credit_config {
   /// Never more executions than this.
   std::size_t most_executions = 128;
   /// Measured seconds of full batches of one request that are handed out as one execution where there are so many: to
-  /// hand out less costs as much as to run it, and what comes meanwhile waits until more has run. A batch that takes
-  /// longer than the least goes by itself: to copy what it returns once more would cost more than to hand it out.
+  /// hand out less costs as much as to run it, and what comes meanwhile waits until more has run. Twice the most where
+  /// there is nothing else. A batch that takes longer than the least goes by itself: to copy what it returns once more
+  /// would cost more than to hand it out.
   double least_together = 0.02e-3, most_together = 0.25e-3;
 
   /// Whether a core that holds so much takes an execution of `more` seconds.
