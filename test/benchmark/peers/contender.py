@@ -8,11 +8,14 @@ setting that is farthest.
     ganglion   the engine through its Python module, an artifact a compiled batch
     pool       PyTorch in a pool of Python threads that does what torch-neuron documents
     onnx       ONNX Runtime, in the Python of its own environment
+
+A setting is a list of calls, each of which a thread of its own repeats: one call at a time where there is one.
 """
 
 import concurrent.futures
 import json
 import sys
+import threading
 import time
 
 import numpy
@@ -21,7 +24,7 @@ CORES = 2
 
 
 def ganglion(options):
-    """Calls by the compiled batch."""
+    """One model for so many callers."""
     import torch
     import torch_neuron  # noqa: F401
 
@@ -29,7 +32,7 @@ def ganglion(options):
         parallel = torch.neuron.DataParallel(torch.jit.load(artifact))
         return lambda x: parallel(torch.from_numpy(x)).numpy()
 
-    return {f"batch {batch}": call_of(path) for batch, path in options["artifacts"].items()}
+    return {f"batch {batch}": [call_of(path)] * options["callers"] for batch, path in options["artifacts"].items()}
 
 
 def pool(options):
@@ -69,47 +72,55 @@ def pool(options):
     share = options["rows"] // CORES
     sizes = {f"batch {batch}, {name}": (batch, size) for batch in options["batches"]
              for name, size in (("a chunk a core", share), ("a chunk a batch", batch))}
-    return {name: call_of(*both) for name, both in sizes.items()}
+    return {name: [call_of(*both)] for name, both in sizes.items()}
 
 
 def onnx(options):
-    """One session on so many intra-op threads, or several sessions at once, each on a thread and a part of the rows."""
+    """One session on so many intra-op threads, or several of which each has a caller of its own."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options["threads"]
     settings.inter_op_num_threads = 1
-    sessions = [onnxruntime.InferenceSession(options["model"], settings, providers=["CPUExecutionProvider"])
-                for _ in range(options["sessions"])]
-    workers = concurrent.futures.ThreadPoolExecutor(len(sessions))
 
-    def run(session, x, into, batch):
-        for start in range(0, len(x), batch):
-            into[start : start + batch] = session.run(None, {"x": x[start : start + batch]})[0]
-
-    def call_of(batch):
+    def call_of(session, batch):
         def call(x):
             answer = numpy.empty([len(x), *options["output"]], numpy.float32)
-            if len(sessions) == 1:
-                run(sessions[0], x, answer, batch)
-                return answer
-            parts = zip(sessions, numpy.array_split(x, len(sessions)), numpy.array_split(answer, len(sessions)))
-            for future in [workers.submit(run, *part, batch) for part in parts]:
-                future.result()
+            for start in range(0, len(x), batch):
+                answer[start : start + batch] = session.run(None, {"x": x[start : start + batch]})[0]
             return answer
 
         return call
 
-    return {f"batch {batch}": call_of(batch) for batch in options["batches"]}
+    sessions = [onnxruntime.InferenceSession(options["model"], settings, providers=["CPUExecutionProvider"])
+                for _ in range(options["sessions"])]
+    return {f"batch {batch}": [call_of(session, batch) for session in sessions] for batch in options["batches"]}
 
 
-def rows_per_second(call, x, seconds):
-    call(x)  # the caches are somebody else's
-    calls, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
+def rows_per_second(calls, x, seconds):
+    """Of all callers together, each of which is measured while the others are at it: it makes a call before, for its
+    first one may not have to wait for theirs, and goes on until all were measured."""
+    rates = []
+
+    def repeat(call):
+        started.wait()
         call(x)
-        calls += 1
-    return calls * len(x) / (time.perf_counter() - start)
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            call(x)
+            count += 1
+        rates.append(count * len(x) / (time.perf_counter() - start))
+        while len(rates) < len(calls):
+            call(x)
+
+    started = threading.Barrier(len(calls))
+    others = [threading.Thread(target=repeat, args=[call]) for call in calls[1:]]
+    for thread in others:
+        thread.start()
+    repeat(calls[0])
+    for thread in others:
+        thread.join()
+    return sum(rates)
 
 
 def deviation(found, wanted):
@@ -127,22 +138,22 @@ def say(**what):
 
 def main():
     options = json.loads(sys.argv[2])
-    calls = {"ganglion": ganglion, "pool": pool, "onnx": onnx}[sys.argv[1]](options)
+    settings = {"ganglion": ganglion, "pool": pool, "onnx": onnx}[sys.argv[1]](options)
     x = numpy.load(options["input"])
     wanted = numpy.load(options["answer"])
-    answers = [call(x) for call in calls.values()]
+    answers = [call(x) for calls in settings.values() for call in calls]
     shares = [agreement(answer, wanted) for answer in answers]
     say(relative_l2=max(deviation(answer, wanted) for answer in answers),
         top1_agreement=None if None in shares else min(shares))
-    best = next(iter(calls))
+    best = next(iter(settings))
     for line in sys.stdin:
         what, seconds = line.split()
         if what == "choose":
-            rates = {name: rows_per_second(call, x, float(seconds)) for name, call in calls.items()}
+            rates = {name: rows_per_second(calls, x, float(seconds)) for name, calls in settings.items()}
             best = max(rates, key=rates.get)
             say(rows_per_second=rates[best], choice=best)
         else:
-            say(rows_per_second=rows_per_second(calls[best], x, float(seconds)), choice=best)
+            say(rows_per_second=rows_per_second(settings[best], x, float(seconds)), choice=best)
 
 
 if __name__ == "__main__":

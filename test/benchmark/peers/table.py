@@ -123,8 +123,9 @@ class Workshop:
             if None in artifacts.values():
                 continue
             paths = {batch: str(path) for batch, path in artifacts.items()}
-            ours = self.python(f"ganglion {kind}", "ganglion", {**files, "artifacts": paths})
+            ours = self.python(f"ganglion {kind}", "ganglion", {**files, "artifacts": paths, "callers": 2})
             yield ours
+            yield self.python(f"ganglion {kind}, one caller", "ganglion", {**files, "artifacts": paths, "callers": 1})
             if kind == "fp32":  # of the program that ours has chosen by now
                 yield self.native("bare loops", "loops", about["rows"], paths[int(ours.choice.split()[1])])
         for form in ("traced", "frozen"):
