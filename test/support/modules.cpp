@@ -78,9 +78,9 @@ def forward(self, x):
 Module gated_conv() {
   weights weight;
   Module module{"Net"};
-  module.register_parameter("body", weight({8, 3, 3, 3}), false);
-  module.register_parameter("gate", weight({8, 3, 1, 1}), false);
-  module.register_parameter("bias", weight({8}), false);
+  module.register_parameter("body", weight({12, 3, 3, 3}), false);
+  module.register_parameter("gate", weight({12, 3, 1, 1}), false);
+  module.register_parameter("bias", weight({12}), false);
   module.define(R"(
 def forward(self, x):
   a = torch.relu(torch.conv2d(x, self.body, self.bias, [1, 1], [1, 1]))

@@ -25,7 +25,7 @@ torch::jit::Module conv_plus_one();
 /// Batch normalization in eval mode, scripted with the branch that counts its batches in training.
 torch::jit::Module batch_norm();
 /// relu(conv(x)) * hardsigmoid(conv(avgpool(x))) for [n, 3, h, w], which `optimize_for_inference` of
-/// LibTorch 1.13.1 breaks at batch > 1.
+/// LibTorch 1.13.1 breaks at batch > 1, for it loses the padding of 12 channels to blocks of 8 or 16.
 torch::jit::Module gated_conv();
 
 /// Subtracts the mean over dim 0: rows depend on each other.

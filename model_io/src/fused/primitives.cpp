@@ -47,8 +47,13 @@ dnnl::primitive_attr attributes_of(const fused_step& step) {
 }
 
 template <class Description>
+bool is_reference(const Description& description) {
+  return std::string_view(description.impl_info_str()).starts_with("ref");
+}
+
+template <class Description>
 made_primitive made(std::string_view what, const Description& description) {
-  if (std::string_view(description.impl_info_str()).starts_with("ref"))
+  if (is_reference(description))
     throw std::runtime_error{fmt::format("oneDNN has only its slow reference for {}", what)};
   made_primitive result;
   result.scratchpad = description.scratchpad_desc();
@@ -169,8 +174,13 @@ made_primitive pool(const fused_plan& plan, const fused_step& step, const std::v
 
 made_primitive binary(const fused_step& step, const std::vector<memory::desc>& inputs) {
   const auto kind = step.what == operation::add ? algorithm::binary_add : algorithm::binary_mul;
-  const dnnl::binary::desc wanted{kind, inputs[0], inputs[1], inputs[0]};
-  const dnnl::binary::primitive_desc description{wanted, attributes_of(step), onednn_cpu()};
+  auto with_second_as = [&](const memory::desc& second) {
+    const dnnl::binary::desc wanted{kind, inputs[0], second, inputs[0]};
+    return dnnl::binary::primitive_desc{wanted, attributes_of(step), onednn_cpu()};
+  };
+  auto description = with_second_as(inputs[1]);
+  // Operands of two layouts are not for every CPU.
+  if (is_reference(description) && inputs[0].dims() == inputs[1].dims()) description = with_second_as(inputs[0]);
   auto result = made("an addition or product of these sizes", description);
   result.primitive = dnnl::binary{description};
   result.inputs = {description.src0_desc(), description.src1_desc()};
