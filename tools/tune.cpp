@@ -101,7 +101,8 @@ tune_report measure(const tune_command& given) {
   progress.stage("loading the model");
   warnings_once warnings;
   tune_subject what{given.model, given.loading, given.arguments, given.settings};
-  what.try_programs(given.batches, *given.threads.rbegin(), [&](std::string_view name) { progress.stage(fmt::format("trying {}", name)); });
+  what.try_programs(given.batches, *given.threads.rbegin(),
+                    [&](std::string_view name) { progress.stage(fmt::format("trying {}", name)); });
   const auto cpus = read_cpu_allowance().count;
   bench_options measuring;
   measuring.seconds = given.seconds;

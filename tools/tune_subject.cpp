@@ -4,27 +4,12 @@
 #include "command.hpp"
 #include "program_trials.hpp"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 
 #include <unistd.h>
 #include <algorithm>
 
 namespace ganglion::command {
-
-namespace {
-
-/// What the model was compiled without, as its measurements say: a program that crashed or hung.
-std::map<std::string, std::string> excluded_of(const compiled_model& model) {
-  std::map<std::string, std::string> excluded;
-  const auto measurements = boost::json::parse(model.measurements());
-  for (const auto& [recipe, entry] : measurements.as_object())
-    if (const auto* object = entry.if_object(); object && object->contains("excluded"))
-      excluded.emplace(split(recipe, '+').front(), boost::json::value_to<std::string>(object->at("rejected")));
-  return excluded;
-}
-
-}  // namespace
 
 tune_subject::tune_subject(const std::filesystem::path& model, const load_options& loading, const specs& arguments,
                            const tune_settings& settings)
@@ -38,7 +23,7 @@ tune_subject::tune_subject(const std::filesystem::path& model, const load_option
     module_ = compiled.source();
     if (compiled.recipe().ends_with("+bf16")) options_.auto_cast = auto_cast::bf16;
     options_.max_deviation = compiled.max_deviation();
-    options_.excluded = excluded_of(compiled);
+    options_.excluded = compiled.excluded();
     if (std::all_of(example.begin(), example.end(), [](const auto& argument) { return argument.isTensor(); }))
       arguments_ = compiled.inputs();
     example_ = [compiled](std::int64_t rows) { return random_arguments(compiled, rows, /*seed=*/0); };

@@ -135,6 +135,10 @@ std::vector<c10::IValue> staging::assemble(const execution& work, std::int64_t f
 }
 
 void staging::advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward) {
+  if (writes_inputs(work)) {
+    leaves = assemble(work, forward);
+    return;
+  }
   const auto& owner = *work.parts.front().owner;
   const auto& axes = owner.target().programs.rule().axis;
   const auto range = rows_of(work, forward);
@@ -164,10 +168,7 @@ expected<c10::IValue> run_forwards(const execution& work, replica& on, staging& 
   for (std::int64_t forward = 0; forward < work.forwards; ++forward) {
     if (forward > 0) {
       if (!where->is_running(attempt)) break;
-      if (writes_inputs(work))
-        leaves = buffers.assemble(work, forward);
-      else
-        staging::advance(leaves, work, forward);
+      buffers.advance(leaves, work, forward);
       ++begun;
     }
     auto outputs = on.run_on_own(leaves, work.program);

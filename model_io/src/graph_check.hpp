@@ -17,7 +17,8 @@ struct graph_facts {
 
 /// Looks for what cannot be compiled: a forward that changes its own attributes, or has training wired into
 /// it. Code that eval mode never reaches does not count. `may_freeze`: not where freezing the module is known to crash:
-/// then less is known of what is never reached, and writes to tensors are left to be seen when they happen. Errors: `unsupported_model`.
+/// then less is known of what is never reached, and writes to tensors are left to be seen when they happen.
+/// Errors: `unsupported_model`.
 expected<graph_facts> check_graph(const torch::jit::Module& source, bool may_freeze);
 
 /// The sentence that refuses a module for changing an attribute.

@@ -78,6 +78,9 @@ const std::vector<std::string>& compiled_model::warnings() const { return state_
 const std::string& compiled_model::measurements(std::size_t program) const {
   return state_->programs[program].program.measurements;
 }
+std::map<std::string, std::string> compiled_model::excluded(std::size_t program) const {
+  return excluded_in(measurements(program));
+}
 double compiled_model::max_deviation() const { return state_->policy.max_deviation; }
 const std::optional<tuned_for>& compiled_model::tuned() const { return state_->policy.tuned; }
 const std::string& compiled_model::content_hash() const { return state_->content_hash; }

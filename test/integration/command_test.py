@@ -479,6 +479,10 @@ class Trials(Command):
         self.assertRegex(measured["frozen"]["rejected"], "^it ended a process of its own by signal 11")
         self.assertRegex(measured["onednn"]["rejected"], "^it is made of the frozen one, which is not tried: it ended")
         self.assertIn("seconds", measured["as_is"])
+        tuned = call("tune", at("fragile.out.pt"), "--op-library", os.environ["OPERATOR_LIBRARY"], "--batches", "2",
+                     "--threads-per-core", "1", "--seconds", "0.03", "--json")
+        self.assertEqual(tuned.returncode, 0, tuned.stderr)
+        self.assertEqual(json.loads(tuned.stdout)["points"][0]["recipe"], "as_is")
 
     def test_a_module_that_hangs_when_it_is_frozen_runs_as_it_is(self):
         report = self.trace(torch.jit.script(HangsWhenFrozen().eval()))

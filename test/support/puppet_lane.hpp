@@ -111,11 +111,12 @@ class puppet_lanes {
  private:
   /// What all forwards of an execution return.
   c10::IValue run_all(const execution& work) const {
-    auto leaves = staging{}.assemble(work);
+    staging buffers;
+    auto leaves = buffers.assemble(work);
     if (work.forwards == 1) return run(leaves);
     std::vector<at::Tensor> rows;
     for (std::int64_t forward = 0; forward < work.forwards; ++forward) {
-      if (forward > 0) staging::advance(leaves, work, forward);
+      if (forward > 0) buffers.advance(leaves, work, forward);
       rows.push_back(run(leaves).toTensor());
     }
     return at::cat(rows);

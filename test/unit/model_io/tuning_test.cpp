@@ -373,6 +373,7 @@ TEST_CASE("tuning again measures anew, and does not try what was excluded") {
   const auto again = load(path, {.retune = true, .threads = 1});
   const auto before = boost::json::parse(model.measurements()), after = boost::json::parse(again.measurements());
   EXPECT(after.at("optimized+bf16") == before.at("optimized+bf16"));
+  EXPECT(again.excluded() == options.excluded);
   const auto& measured = after.at("frozen+bf16").as_object();
   for (const auto* name : {"seconds", "deviation", "relative_l2", "mean_deviation"}) {
     DOCTEST_INFO(name);

@@ -102,6 +102,8 @@ class compiled_model {
   /// norm of the difference over the norm), `mean_deviation`, `top1_agreement` for answers [rows, classes], and
   /// `integer_agreement`, the share of equal elements, for integers. `excluded` ones were not tried.
   const std::string& measurements(std::size_t program = 0) const;
+  /// The programs that were not tried, by their name without `+bf16`, with the reasons: `trace_options::excluded`.
+  std::map<std::string, std::string> excluded(std::size_t program = 0) const;
   /// The bound on the deviation of programs in bf16 that it was traced with.
   double max_deviation() const;
   /// Where they were timed; nothing for programs that were taken without.

@@ -92,8 +92,8 @@ class staging {
   /// row, so that they are as plausible as the rows themselves; rows that are shorter than the program's are filled up
   /// with the deployment's pad values.
   std::vector<c10::IValue> assemble(const execution& work, std::int64_t forward = 0);
-  /// Makes them those of one of the forwards after the first, where the program does not write to them.
-  static void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
+  /// Makes them those of one of the forwards after the first.
+  void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
 
   output_stack outputs;
 
