@@ -12,10 +12,9 @@ int main() try {
   module.eval();
   const auto model = ganglion::trace(module, {at::rand({4, 3})});
 
-  ganglion::engine_options host;
-  host.host_cores = 2;
-  ganglion::engine engine(host);
-  ganglion::data_parallel parallel(engine, model);
+  // By position too: the order of the first options is as fixed as their names.
+  ganglion::engine engine(ganglion::engine_options{2, 1, true, {}, [](ganglion::log_level, std::string_view) {}});
+  ganglion::data_parallel parallel(engine, model, ganglion::data_parallel_options{{}, 0, true, {}, {}});
 
   const auto input = at::rand({10, 3});
   const auto answer = parallel({input}).toTensor();

@@ -65,14 +65,14 @@ struct engine_options {
   bool pin = true;
   /// Which CPUs to use; empty: all that the process may use.
   std::vector<int> cpus;
-  /// How long a core that has run out of work looks for more before its thread sleeps, at most a second: a request that
-  /// comes meanwhile is not kept by waking it. Other threads that want the CPU go before. Not done where cores share
-  /// CPUs.
-  std::chrono::nanoseconds idle_spin{50'000};
   /// Told of warnings, deaths and restarts, one sentence each, on any thread, the engine's included: it must not block.
   /// What it throws is dropped. Unset: stderr.
   std::function<void(log_level, std::string_view)> log;
 
+  /// How long a core that has run out of work looks for more before its thread sleeps, at most a second: a request that
+  /// comes meanwhile is not kept by waking it. Other threads that want the CPU go before. Not done where cores share
+  /// CPUs.
+  std::chrono::nanoseconds idle_spin{50'000};
   /// The most bytes of model weights on one core; unset: no limit. More is `core_memory_exceeded`.
   std::optional<std::size_t> core_memory_bytes;
   /// What may wait: beyond it `queue_full`. See `admission_limits`.
