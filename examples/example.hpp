@@ -3,7 +3,8 @@
 #include <ganglion/engine/data_parallel.hpp>
 #include <ganglion/model_io/model.hpp>
 
-#include <torch/script.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <string_view>

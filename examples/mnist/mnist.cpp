@@ -67,6 +67,8 @@ at::Tensor classify(ganglion::data_parallel& parallel, const at::Tensor& images,
 int classify_digits(const std::filesystem::path& folder) {
   const auto module = ganglion::load_module(folder / "mnist_cnn.pt");
   const auto test = read_test_digits(folder / "data");
+  fmt::print("compiling the network for {} rows\n", compiled_batch);
+  std::fflush(stdout);
   const auto model = ganglion::trace(module, {test.images.narrow(0, 0, compiled_batch)});
 
   ganglion::engine engine;
