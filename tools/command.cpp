@@ -110,9 +110,10 @@ void check_output_path(const fs::path& output, const std::vector<fs::path>& sour
   std::error_code ec;
   auto folder = fs::absolute(output, ec).parent_path();
   if (!fs::is_directory(folder, ec))
-    throw error(errc::io_failed, fmt::format("'{}' cannot be written: {} '{}'", output.native(),
-                                             fs::exists(folder, ec) ? "no folder, but a file, is" : "there is no folder",
-                                             folder.native()));
+    throw error(errc::io_failed,
+                fmt::format("'{}' cannot be written: {} '{}'", output.native(),
+                            fs::exists(folder, ec) ? "no folder, but a file, is" : "there is no folder",
+                            folder.native()));
   check_whole_file(output).value();
 }
 

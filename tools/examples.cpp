@@ -40,7 +40,8 @@ std::vector<std::int64_t> read_counts(const std::string& name, const std::string
     if (ec == std::errc::invalid_argument || end != item.data() + item.size())
       throw usage_error(fmt::format("{} takes positive whole numbers, as 1,8,32, not '{}'", name, list));
     if (ec != std::errc() || count < 1)
-      throw error(errc::invalid_argument, fmt::format("{} has {}: it takes positive whole numbers, as 1,8,32", name, item));
+      throw error(errc::invalid_argument,
+                  fmt::format("{} has {}: it takes positive whole numbers, as 1,8,32", name, item));
     counts.push_back(count);
   }
   return counts;

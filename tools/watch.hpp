@@ -8,8 +8,8 @@
 
 namespace ganglion::command {
 
-/// What an engine does, as a few lines for a terminal: rates, shares and latencies are of the last two seconds, or of as
-/// much as was seen.
+/// What an engine does, as a few lines for a terminal: rates, shares and latencies are of the last two seconds, or of
+/// as much as was seen.
 class status_watch {
  public:
   using time_point = std::chrono::steady_clock::time_point;

@@ -10,8 +10,8 @@ namespace {
 /// number.
 constexpr double unmeasured_seconds = 1;
 
-/// How long before a deadline a batch goes that takes so many seconds: what it takes, and half as much and a little more
-/// for all that is not measured.
+/// How long before a deadline a batch goes that takes so many seconds: what it takes, and half as much and a little
+/// more for all that is not measured.
 std::chrono::nanoseconds time_to_spare(double seconds) {
   constexpr auto a_little = std::chrono::milliseconds(2);
   return a_little + std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(1.5 * seconds));

@@ -28,14 +28,16 @@ std::string thread_name(std::size_t thread, std::string_view name) {
 double us(time_point t, time_point zero) { return std::chrono::duration<double, std::micro>(t - zero).count(); }
 
 constexpr const char* execution_event =
-    R"({{"ph":"X","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},"name":"{} row{}{}","cat":"execution","args":{{"execution":{},"model":{},"rows":{},"padding_rows":{},"forwards":{},"requests":{},"waited_us":{:.3f},"failed":{},"lost":{}}}}},
+    R"({{"ph":"X","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},"name":"{} row{}{}","cat":"execution","args":{{)"
+    R"("execution":{},"model":{},"rows":{},"padding_rows":{},"forwards":{},"requests":{},"waited_us":{:.3f},)"
+    R"("failed":{},"lost":{}}}}},
 )";
 
 std::string whole_execution(const execution_record& r, time_point zero, bool lost) {
   const auto started = us(r.started, zero), gathered = us(r.gathered, zero);
   return fmt::format(execution_event, thread_of(r.core), started, gathered - started, r.rows, r.rows == 1 ? "" : "s",
-                     lost ? ", lost" : "", r.execution_id, r.data_parallel_id, r.rows, r.padding_rows, r.forwards, r.parts.size(),
-                     us(r.started, r.enqueued), r.failed, lost);
+                     lost ? ", lost" : "", r.execution_id, r.data_parallel_id, r.rows, r.padding_rows, r.forwards,
+                     r.parts.size(), us(r.started, r.enqueued), r.failed, lost);
 }
 
 /// A step of a request's flow: it begins ("s") where the request came, passes through executions ("t") and ends ("f")

@@ -16,8 +16,8 @@
 
 namespace ganglion {
 
-/// A timeline of an engine's executions and requests as a file in the trace-event format, written by a thread of its own
-/// while the engine runs: a file that was not closed, for the process died, opens too.
+/// A timeline of an engine's executions and requests as a file in the trace-event format, written by a thread of its
+/// own while the engine runs: a file that was not closed, for the process died, opens too.
 class trace_file {
  public:
   /// `warn` is told once where writing fails; what comes after that is dropped. Errors: `io_failed`.

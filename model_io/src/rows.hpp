@@ -13,8 +13,8 @@ value_range range_of(const at::Tensor& tensor);
 /// as it is.
 std::vector<c10::IValue> made_leaves(const signature& sig, std::uint64_t seed, double scale = 1);
 
-/// The leaves with rows of one extreme value each: the lowest or the highest that the example has, of floats one that is
-/// far from all that it has; one for the rows at even places, one for those at odd places.
+/// The leaves with rows of one extreme value each: the lowest or the highest that the example has, of floats one that
+/// is far from all that it has; one for the rows at even places, one for those at odd places.
 std::vector<c10::IValue> with_extreme_rows(std::vector<c10::IValue> leaves, const signature& sig, bool even_high,
                                            bool odd_high);
 

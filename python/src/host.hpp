@@ -26,8 +26,8 @@ class parallel;
 
 /// Passes on what the engine logged since the last time: warnings through Python's `warnings`, which may
 /// raise, the rest through `logging`. `place` is where in the user's code it belongs, as torch_neuron._warnings.here
-/// has it; None: where that calls us. What another one than `own` warned of is left for that one's next call. The caller
-/// holds the GIL.
+/// has it; None: where that calls us. What another one than `own` warned of is left for that one's next call. The
+/// caller holds the GIL.
 void say_what_was_logged(const pybind11::object& place = pybind11::none(), const parallel* own = nullptr);
 
 /// What is in flight when the interpreter ends, and what futures call back, may take so long together.

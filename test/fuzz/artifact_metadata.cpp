@@ -1,5 +1,5 @@
-// The metadata of an artifact: signatures and manifest, which a stranger may have written. The input: what it is (1 byte),
-// then the text.
+// The metadata of an artifact: signatures and manifest, which a stranger may have written. The input: what it is (1
+// byte), then the text.
 #include "fuzz.hpp"
 
 #include <model_io/src/manifest.hpp>

@@ -1,5 +1,5 @@
-// Chunk plans and the compile-batch-size check. The input: rows, compiled batch, split size, where to look (6 bytes each),
-// the number of cores (2 bytes), then compiled sizes (6 bytes each).
+// Chunk plans and the compile-batch-size check. The input: rows, compiled batch, split size, where to look (6 bytes
+// each), the number of cores (2 bytes), then compiled sizes (6 bytes each).
 #include "fuzz.hpp"
 
 #include <ganglion/actors/coordinator/chunk_plan.hpp>

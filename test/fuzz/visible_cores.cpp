@@ -1,5 +1,5 @@
-// Visible cores: the environment's variables. The input: which variables are set and which cores are free (2 bytes), the
-// number of CPUs and threads a core (3 bytes), then the variables' texts, each with a zero byte behind it.
+// Visible cores: the environment's variables. The input: which variables are set and which cores are free (2 bytes),
+// the number of CPUs and threads a core (3 bytes), then the variables' texts, each with a zero byte behind it.
 #include "fuzz.hpp"
 
 #include <ganglion/engine/topology.hpp>

@@ -114,7 +114,8 @@ def forward(self, x):
 )");
   data_parallel parallel{host, compiled(greedy, {at::ones({8, 3})})};
   std::vector<std::future<c10::IValue>> futures;
-  for (int i = 0; i < 200; ++i) futures.push_back(parallel.submit({i % 10 == 7 ? at::full({1, 3}, 2e6) : counted({1, 3})}));
+  for (int i = 0; i < 200; ++i)
+    futures.push_back(parallel.submit({i % 10 == 7 ? at::full({1, 3}, 2e6) : counted({1, 3})}));
   for (int i = 0; i < 200; ++i) {
     auto& future = futures[static_cast<std::size_t>(i)];
     if (i % 10 == 7) {

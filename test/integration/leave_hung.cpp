@@ -1,5 +1,5 @@
-// A process that ends while a forward hangs. The argument says what it does: it "waits" for something, or "computes" for
-// ever; with "answers" it does not hang.
+// A process that ends while a forward hangs. The argument says what it does: it "waits" for something, or "computes"
+// for ever; with "answers" it does not hang.
 #include <support/forward_gate.hpp>
 #include <support/modules.hpp>
 

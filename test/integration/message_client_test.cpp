@@ -103,7 +103,8 @@ TEST_CASE("a client that goes away takes back what waits of its requests, and ot
                    },
                    caf::after(60s) >> [] {});
   EXPECT(answered);
-  // What stood in the door ended, for nobody, and the staying client's ran after it; an answer may overtake the core's count of it.
+  // What stood in the door ended, for nobody, and the staying client's ran after it; an answer may overtake the core's
+  // count of it.
   status last;
   EXPECT(soon([&] {
     last = status_now();

@@ -162,7 +162,8 @@ TEST_CASE("several lengths: shorter inputs are padded, share executions, and the
 TEST_CASE("several lengths: any value fills rows up to the smallest length that holds them") {
   const auto sums = modules::scripted("def forward(self, x):\n  return x.sum(1), x * 2\n");
   std::vector<std::vector<c10::IValue>> examples;
-  for (const auto& [rows, length] : {std::pair{4, 4}, {1, 9}, {4, 9}, {2, 16}}) examples.push_back({at::rand({rows, length})});
+  for (const auto& [rows, length] : {std::pair{4, 4}, {1, 9}, {4, 9}, {2, 16}})
+    examples.push_back({at::rand({rows, length})});
   const auto model = compiled_for(sums, examples);
   engine_ears ears;
   engine host{ears.options(2)};
@@ -171,7 +172,8 @@ TEST_CASE("several lengths: any value fills rows up to the smallest length that 
     data_parallel parallel{host, model, {.pad_values = {value}}};
     std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> sent;
     for (int i = 0; i < 200; ++i) {
-      const auto x = at::rand({1 + static_cast<std::int64_t>(random() % 9), 1 + static_cast<std::int64_t>(random() % 16)});
+      const auto rows = 1 + static_cast<std::int64_t>(random() % 9), length = 1 + static_cast<std::int64_t>(random() % 16);
+      const auto x = at::rand({rows, length});
       sent.emplace_back(x, parallel.submit({x}));
     }
     for (auto& [x, answer] : sent) {

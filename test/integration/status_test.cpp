@@ -40,7 +40,8 @@ TEST_CASE("status tells for each model what waits, what became of its requests, 
   options.max_queued_rows = 100;
   engine host{options};
   data_parallel plain{host, compiled(modules::plus_one(), {at::ones({4, 3})})};
-  data_parallel held{host, compiled(gated_plus_one(), {at::ones({1, 3})}), {.device_ids = {1}, .num_workers = 2, .split_size = 1}};
+  data_parallel held{host, compiled(gated_plus_one(), {at::ones({1, 3})}),
+                     {.device_ids = {1}, .num_workers = 2, .split_size = 1}};
 
   for (int i = 0; i < 10; ++i) answer(plain, {counted({6, 3})});
   failure_of([&] { plain({counted({6, 4})}); });  // shape_mismatch, before it is accepted

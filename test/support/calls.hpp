@@ -57,7 +57,8 @@ inline at::Tensor answer(data_parallel& model, std::vector<c10::IValue> inputs) 
 /// Waits until something holds, a minute at most.
 template <class Wanted>
 bool soon(Wanted wanted) {
-  for (const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1); std::chrono::steady_clock::now() < end;)
+  using clock = std::chrono::steady_clock;
+  for (const auto end = clock::now() + std::chrono::minutes(1); clock::now() < end;)
     if (wanted()) return true;
   return false;
 }

@@ -17,8 +17,8 @@ torch::jit::Module plus_one();
 torch::jit::Module no_op();
 /// [n, in] -> [n, out], with weight and bias.
 torch::jit::Module linear(std::int64_t in = 4, std::int64_t out = 3);
-/// x, row by row, in bits that depend on the row's place in the batch, by no more than rounding does: as matrix products
-/// do whose last rows are multiplied by other instructions.
+/// x, row by row, in bits that depend on the row's place in the batch, by no more than rounding does: as matrix
+/// products do whose last rows are multiplied by other instructions.
 torch::jit::Module rounded_by_place();
 /// The seed's model: a 3x3 convolution of 3 channels, plus 1.
 torch::jit::Module conv_plus_one();

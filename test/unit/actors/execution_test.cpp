@@ -307,8 +307,9 @@ TEST_CASE("batches that return different things are a mismatch of the one that d
                                                      {"torch.narrow(x, 0, 0, 1)", "f32[1,2]"},
                                                      {"x.double()", "f64[4,2]"}};
   for (const auto& [otherwise, said] : table) {
-    auto module = test_modules::scripted("def forward(self, x):\n  y = x + 1\n  if bool(torch.any(x > 1000000)):\n    y = " +
-                                         otherwise + "\n  return y\n");
+    auto module = test_modules::scripted(
+        "def forward(self, x):\n  y = x + 1\n  if bool(torch.any(x > 1000000)):\n    y = " + otherwise +
+        "\n  return y\n");
     together_fixture f{module, 500'000 - 9};
     auto report = f.run();
     NOTE(report.error.text);

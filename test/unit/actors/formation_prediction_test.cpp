@@ -344,7 +344,8 @@ class exact_world {
     if (code == errc::queue_full) {
       ++full;
       REQUIRE_FALSE(r.was_idle);  // nobody is refused for a wait that there is not
-    } else if (code == errc::deadline_exceeded && !began && contains(r.request.got->only().error.text, "are expected")) {
+    } else if (code == errc::deadline_exceeded && !began &&
+               contains(r.request.got->only().error.text, "are expected")) {
       ++expected_late;
       if (r.was_idle) REQUIRE(*r.deadline < r.came + 10ms * (2 * batch_));
     } else {

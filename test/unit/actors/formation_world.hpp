@@ -213,7 +213,8 @@ class formation_world {
         REQUIRE(work.padding_rows() == 0);
         REQUIRE(owner.joinable());
         // What a forward is taken to last is no less than the least that one has taken.
-        REQUIRE(static_cast<double>(work.forwards) * least_seconds_.at(programs_of(work)) <= 2 * most_together * 1.0001);
+        const auto least = static_cast<double>(work.forwards) * least_seconds_.at(programs_of(work));
+        REQUIRE(least <= 2 * most_together * 1.0001);
       }
       if (target.coalescing.deterministic) check_places(work, sizes);
       joined += work.parts.size() > 1;

@@ -68,8 +68,8 @@ struct asio_operation {
   /// The stop token that the caller gave, where both ways to cancel are used.
   std::optional<std::stop_callback<std::function<void()>>> other;
   Result result;
-  /// Whether whoever posted the handler has let go of the executor. Not before is the handler called, in which its owner
-  /// may destroy what stands behind it.
+  /// Whether whoever posted the handler has let go of the executor. Not before is the handler called, in which its
+  /// owner may destroy what stands behind it.
   std::atomic<bool> handed_over{false};
 };
 

@@ -19,8 +19,8 @@ struct hang_limits {
 /// Checks them. Errors: `invalid_argument`.
 expected<void> validate(const hang_limits& limits);
 
-/// The limit of a step of a load where what waits for it must not wait for ever: `max_load_step_time`, or else ten times
-/// `max_execution_time`, and 10 s at least; unset where neither is set.
+/// The limit of a step of a load where what waits for it must not wait for ever: `max_load_step_time`, or else ten
+/// times `max_execution_time`, and 10 s at least; unset where neither is set.
 std::optional<std::chrono::nanoseconds> load_step_time_of(const hang_limits& limits);
 
 /// Whether a core that quit for this reason had hung.

@@ -88,9 +88,9 @@ class output_stack {
 class staging {
  public:
   /// The leaves that one of the execution's forwards gets: a view of the request's tensors where they are whole rows
-  /// of one request and contiguous, and the program does not write to them; else a copy. Rows of padding repeat the last
-  /// row, so that they are as plausible as the rows themselves; rows that are shorter than the program's are filled up
-  /// with the deployment's pad values.
+  /// of one request and contiguous, and the program does not write to them; else a copy. Rows of padding repeat the
+  /// last row, so that they are as plausible as the rows themselves; rows that are shorter than the program's are
+  /// filled up with the deployment's pad values.
   std::vector<c10::IValue> assemble(const execution& work, std::int64_t forward = 0);
   /// Makes them those of one of the forwards after the first.
   void advance(std::vector<c10::IValue>& leaves, const execution& work, std::int64_t forward);
