@@ -20,6 +20,11 @@ expected<void> validate(const batcher_config& config) {
         fmt::format("credits of {} to {} executions and {} seconds cannot be used: at least 1 execution, no more "
                     "than the most, and no negative time",
                     c.executions, c.most_executions, c.seconds)};
+  if (!(c.least_together >= 0 && c.least_together <= c.most_together))
+    return failure{errc::invalid_argument,
+                   fmt::format("{} to {} seconds of batches together cannot be used: at least 0 seconds, and no more "
+                               "than the most",
+                               c.least_together, c.most_together)};
   if (config.max_queue_time && config.max_queue_time->count() <= 0)
     return failure{errc::invalid_argument,
                    fmt::format("max_queue_time is {} ns, but must be positive, or unset for no limit",

@@ -25,6 +25,8 @@ TEST_CASE("supervisor: configurations that cannot be used are refused with a sen
   EXPECT(refused([](auto& c) { c.restart.most = 5ms; }) == errc::invalid_argument);
   EXPECT(refused([](auto& c) { c.restart.lost_after = 0; }) == errc::invalid_argument);
   EXPECT(refused([](auto& c) { c.batcher.credits.executions = 0; }) == errc::invalid_argument);
+  EXPECT(refused([](auto& c) { c.batcher.credits.least_together = -1e-6; }) == errc::invalid_argument);
+  EXPECT(refused([](auto& c) { c.batcher.credits.most_together = 1e-6; }) == errc::invalid_argument);
 }
 
 TEST_CASE("supervisor: it is not spawned with a bad configuration") {
