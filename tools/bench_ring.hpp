@@ -18,8 +18,8 @@ class thread_ring {
   explicit thread_ring(const std::vector<int>& cpus_of_a = {}, const std::vector<int>& cpus_of_b = {});
   ~thread_ring();
 
-  /// The seconds of each of the round trips that fit into so many seconds, one at a time, and at least one; with a pause
-  /// before each.
+  /// The seconds of each of the round trips that fit into so many seconds, one at a time, and at least one; with a
+  /// pause before each.
   std::vector<double> round_trips(double seconds, std::chrono::nanoseconds pause = {});
 
  private:

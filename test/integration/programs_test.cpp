@@ -172,7 +172,8 @@ TEST_CASE("several lengths: any value fills rows up to the smallest length that 
     data_parallel parallel{host, model, {.pad_values = {value}}};
     std::vector<std::pair<at::Tensor, std::future<c10::IValue>>> sent;
     for (int i = 0; i < 200; ++i) {
-      const auto rows = 1 + static_cast<std::int64_t>(random() % 9), length = 1 + static_cast<std::int64_t>(random() % 16);
+      const auto rows = 1 + static_cast<std::int64_t>(random() % 9);
+      const auto length = 1 + static_cast<std::int64_t>(random() % 16);
       const auto x = at::rand({rows, length});
       sent.emplace_back(x, parallel.submit({x}));
     }

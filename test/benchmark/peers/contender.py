@@ -100,27 +100,26 @@ def onnx(options):
 def rows_per_second(calls, x, seconds):
     """Of all callers together, each of which is measured while the others are at it: it makes a call before, for its
     first one may not have to wait for theirs, and goes on until all were measured."""
-    rates = []
+    measured = []
+    started = threading.Barrier(len(calls))
 
     def repeat(call):
-        started.wait()
-        call(x)
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
+        try:
+            started.wait()
             call(x)
-            count += 1
-        rates.append(count * len(x) / (time.perf_counter() - start))
-        while len(rates) < len(calls):
+            count, start = 0, time.perf_counter()
+            while time.perf_counter() - start < seconds:
+                call(x)
+                count += 1
+            rate = count * len(x) / (time.perf_counter() - start)
+        finally:
+            measured.append(call)  # of one that fails, too, or the others would go on for ever
+        while len(measured) < len(calls):
             call(x)
+        return rate
 
-    started = threading.Barrier(len(calls))
-    others = [threading.Thread(target=repeat, args=[call]) for call in calls[1:]]
-    for thread in others:
-        thread.start()
-    repeat(calls[0])
-    for thread in others:
-        thread.join()
-    return sum(rates)
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as callers:
+        return sum(callers.map(repeat, calls))
 
 
 def deviation(found, wanted):

@@ -3,8 +3,8 @@
 using namespace ganglion::test;
 
 TEST_CASE("under any sequence of events no row is lost, doubled or given to another, and all bounds hold") {
-  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0, together = 0,
-              unreported = 0, not_admitted = 0;
+  std::size_t well = 0, retried = 0, failed = 0, joined = 0, shared_failures = 0, refused = 0, written = 0,
+              together = 0, unreported = 0, not_admitted = 0;
   for (std::uint32_t seed = 0; seed < 600; ++seed) {
     NOTE("seed " << seed);
     formation_world w{choices{seed}};

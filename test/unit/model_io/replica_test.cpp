@@ -127,7 +127,7 @@ TEST_CASE("warming up tells whether the place of a row in the batch matters, in 
   };
   EXPECT(alike(modules::plus_one(), at::rand({8, 3})));
   EXPECT_FALSE(alike(modules::rounded_by_place(), at::rand({8, 3})));
-  EXPECT_FALSE(alike(modules::rounded_by_place(), at::zeros({8, 3})));  // the rows that warm it up are not the example's
+  EXPECT_FALSE(alike(modules::rounded_by_place(), at::zeros({8, 3})));  // other rows warm it up
   EXPECT(alike(modules::rounded_by_place(), at::rand({1, 3})));
   // Nothing is known of rows that depend on each other, and where made-up values are refused.
   EXPECT_FALSE(alike(modules::scripted("def forward(self, x):\n  return x - x.mean(0)\n"), at::rand({8, 3})));

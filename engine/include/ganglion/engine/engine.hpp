@@ -92,9 +92,9 @@ struct engine_options {
   /// other models wait behind it. A core that hangs again before it serves counts as lost at once.
   std::optional<std::chrono::nanoseconds> max_load_step_time;
   /// How long the destructor waits for accepted requests; those left are answered with `draining`. The completion
-  /// thread then has as long again, and a second at least, for the handlers and for work of yours that was posted there:
-  /// what is left of that is dropped. An answer that a core is writing at that moment is waited for, for 10 s at most.
-  /// At least 0.
+  /// thread then has as long again, and a second at least, for the handlers and for work of yours that was posted
+  /// there: what is left of that is dropped. An answer that a core is writing at that moment is waited for, for 10 s at
+  /// most. At least 0.
   std::chrono::milliseconds shutdown_bound{30'000};
   /// Where cores are locked when NEURON_RT_VISIBLE_CORES or NEURON_RT_NUM_CORES is set; empty: a fixed directory that
   /// all processes of the host share.
@@ -123,8 +123,8 @@ class engine {
   /// Takes no more requests, answers everything accepted, ends the cores. On one of the engine's own threads, which it
   /// cannot wait for, it returns at once and the engine ends by itself.
   ~engine();
-  /// What the destructor does, now: what comes later is refused with `draining`. Not on one of the engine's own threads,
-  /// where it is `invalid_argument`.
+  /// What the destructor does, now: what comes later is refused with `draining`. Not on one of the engine's own
+  /// threads, where it is `invalid_argument`.
   void shut_down();
   engine(engine&&) noexcept;
   engine& operator=(engine&&) noexcept;
