@@ -94,6 +94,7 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
     // What it still computes is for nobody: it must not take the CPUs from the lane that follows it.
     sched_param none{};
     for (auto thread : threads_) sched_setscheduler(thread, SCHED_IDLE, &none);
+    keep_what_libraries_have();
     abandoned_bytes_ = model_bytes_ + held_input_bytes();
     ++all.threads.count;
     all.threads.bytes += *abandoned_bytes_;
@@ -217,6 +218,8 @@ class lane_thread : public std::enable_shared_from_this<lane_thread> {
       auto over = std::move(load);
       loads_.pop_front();
       bool made = error.code == errc::ok;
+      static std::once_flag first;  // of the process: its forwards have run
+      std::call_once(first, keep_what_libraries_have);
       if (made) models_.insert_or_assign(over.model().id(), over.take());
       count_models();
       tell_loaded(over.model(), made ? over.found() : warm_up{}, std::move(error));

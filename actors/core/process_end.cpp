@@ -26,6 +26,8 @@ void end_at_once(int status, void*) {
 
 }  // namespace
 
+void keep_what_libraries_have() noexcept { ::on_exit(end_at_once, nullptr); }
+
 unfinished_work::unfinished_work() noexcept { ++unfinished; }
 unfinished_work::~unfinished_work() { --unfinished; }
 
