@@ -128,7 +128,8 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
                                  made.programs.size(), signatures.size()));
   made.programs.resize(signatures.size());
   auto& policy = made.policy;
-  const auto retune = tune_again(subject, policy, options, made.warnings);
+  std::vector<std::string> here;
+  const auto retune = tune_again(subject, policy, options, here);
   const auto threads = options.threads.value_or(policy.tuned ? policy.tuned->threads : 1);
   program_builder builder{module, policy.cast, std::move(stop)};
   std::vector<compiled_program> programs;
@@ -141,7 +142,7 @@ compiled_model rebuilt(const std::string& subject, jit::Module module,
     if (!retune) chosen.measurements = std::move(entry.measurements);
     programs.push_back({std::move(signatures[i]), std::move(chosen)});
   }
-  return compiled_model{assemble(module, std::move(policy), std::move(programs), std::move(made.warnings))};
+  return compiled_model{assemble(module, std::move(policy), std::move(programs), std::move(made.warnings), here)};
 }
 
 compiled_model loaded(const fs::path& path, const load_options& options) {

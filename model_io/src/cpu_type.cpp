@@ -40,4 +40,10 @@ const std::string& cpu_type() {
   return text;
 }
 
+bool cpu_has_bf16() {
+  const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (has & needed) == needed;
+}
+
 }  // namespace ganglion

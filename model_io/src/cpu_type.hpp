@@ -8,4 +8,7 @@ namespace ganglion {
 /// timed on one type says little of another.
 const std::string& cpu_type();
 
+/// Whether oneDNN has instructions for bf16 on it. Without them bf16 is slower than fp32.
+bool cpu_has_bf16();
+
 }  // namespace ganglion

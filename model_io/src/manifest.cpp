@@ -64,7 +64,7 @@ std::string manifest_of(const compiled_model::state& state) {
                     {"max_deviation", state.policy.max_deviation},
                     {"measurements", json::parse(first.measurements)},
                     {"content_hash", state.content_hash},
-                    {"warnings", json::value_from(state.warnings)}};
+                    {"warnings", json::value_from(state.stored_warnings)}};
   if (const auto& tuned = state.policy.tuned) root["tuned"] = {{"cpu", tuned->cpu}, {"threads", tuned->threads}};
   if (state.programs.size() > 1) {
     json::array more;

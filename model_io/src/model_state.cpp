@@ -1,9 +1,12 @@
 #include "model_state.hpp"
 
+#include "cpu_type.hpp"
 #include "fused/fused_graph.hpp"
 #include "graph_check.hpp"
 #include "manifest.hpp"
 #include "signature_json.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
@@ -44,7 +47,8 @@ void add_once(std::vector<std::string>& sentences, const std::string& sentence) 
 
 std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, program_policy policy,
                                                       std::vector<compiled_program> programs,
-                                                      std::vector<std::string> warnings) {
+                                                      std::vector<std::string> warnings,
+                                                      const std::vector<std::string>& here) {
   static std::atomic<std::uint64_t> next_id{1};
   const auto text = attribute_text(programs, policy.cast);
   auto state = std::make_shared<compiled_model::state>();
@@ -55,9 +59,16 @@ std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source,
   state->source = std::move(source);
   state->programs = std::move(programs);
   state->policy = std::move(policy);
-  state->warnings = std::move(warnings);
+  state->stored_warnings = std::move(warnings);
   for (const auto& [sig, made] : state->programs)
-    for (const auto& sentence : made.warnings) add_once(state->warnings, sentence);
+    for (const auto& sentence : made.warnings) add_once(state->stored_warnings, sentence);
+  state->warnings = state->stored_warnings;
+  for (const auto& sentence : here) add_once(state->warnings, sentence);
+  if (state->policy.cast == auto_cast::bf16 && !cpu_has_bf16())
+    add_once(state->warnings,
+             fmt::format("the model computes in bf16, for which this CPU ({}) has no instructions: traced without "
+                         "auto_cast it is as a rule faster here",
+                         cpu_type()));
   state->source.register_attribute(manifest_attribute, c10::StringType::get(), manifest_of(*state));
   return state;
 }

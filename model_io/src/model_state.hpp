@@ -27,7 +27,8 @@ struct compiled_model::state {
   torch::jit::Module source;
   std::vector<compiled_program> programs;
   program_policy policy;
-  std::vector<std::string> warnings;
+  /// Those that hold wherever the model is loaded, and all of them.
+  std::vector<std::string> stored_warnings, warnings;
   std::string content_hash;
   std::size_t weight_bytes = 0;
 };
@@ -39,9 +40,11 @@ inline constexpr const char* signature_attribute = "ganglion_signature";
 inline constexpr const char* manifest_attribute = "ganglion_manifest";
 
 /// Puts a model together. The source gets signatures and manifest as attributes, so it must be the caller's own.
+/// `warnings` go with the model where it is saved, those of this machine (`here`) do not.
 std::shared_ptr<const compiled_model::state> assemble(torch::jit::Module source, program_policy policy,
                                                       std::vector<compiled_program> programs,
-                                                      std::vector<std::string> warnings);
+                                                      std::vector<std::string> warnings,
+                                                      const std::vector<std::string>& here = {});
 
 /// The hash of weights, code and the signatures' attribute, in hex. It does not depend on how values are named or
 /// constants placed in the code, so it outlives saving and loading.

