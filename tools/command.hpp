@@ -44,6 +44,11 @@ class usage_error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A process of its own did the work, failed, and has said why: this one ends with its exit status.
+struct said_already {
+  int exit_status;
+};
+
 // -- printing --------------------------------------------------------------------------------------------------------
 
 /// `ganglion: error[code]: sentence` and `ganglion: warning: sentence`, one line each on stderr. Any thread.

@@ -96,6 +96,8 @@ int parse_and_work(CLI::App& app, int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& e) {
     return cannot_read(parse_error_sentence(app, e));
+  } catch (const said_already& e) {
+    return e.exit_status;
   } catch (const usage_error& e) {
     return cannot_read(e.what());
   } catch (const error& e) {

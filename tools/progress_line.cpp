@@ -68,6 +68,12 @@ void progress_line::keep_up_to_date() {
   lines_shown = 0;
 }
 
+void clear_line_of_another() {
+  if (!::isatty(STDERR_FILENO)) return;
+  std::lock_guard writing(stderr_mutex);
+  write_to_stderr("\r\033[K");
+}
+
 void print_stderr_line(const std::string& line) {
   std::lock_guard writing(stderr_mutex);
   write_to_stderr(fmt::format("{}{}\n", clear_shown(), line));

@@ -26,6 +26,9 @@ class progress_line {
   std::thread thread_;
 };
 
+/// Takes off a terminal the one line that a process left there when it crashed.
+void clear_line_of_another();
+
 /// Writes a line to stderr, whole, and not into a progress line. Any thread.
 void print_stderr_line(const std::string& line);
 

@@ -1,6 +1,6 @@
 #include "command.hpp"
 #include "examples.hpp"
-#include "program_trials.hpp"
+#include "supervised_trace.hpp"
 
 #include <fmt/format.h>
 #include <torch/csrc/jit/api/module.h>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 namespace ganglion::command {
 
@@ -28,9 +29,16 @@ struct trace_command {
   std::optional<std::int64_t> threads;
   std::optional<double> max_deviation;
   std::vector<std::string> calibration;
-  /// The one program that is tried, by a call of `programs_to_avoid`: nothing is written.
-  std::string only;
   std::string output;
+
+  // What `run_trace` adds.
+  /// Where the process that compiles says what it goes on with; unset in the one that watches it.
+  std::optional<std::int64_t> report_to;
+  std::map<std::string, std::string> excluded;
+  /// Whether nothing is written.
+  bool discard = false;
+
+  bool is_watched() const { return report_to.has_value(); }
 };
 
 /// The arguments of each example: those of --input and of each --also, each with every one of --batches rows.
@@ -59,14 +67,6 @@ std::vector<std::string> call_of(const trace_command& given) {
   return call;
 }
 
-/// What a trial leaves out: all others, but that most are made of the frozen one.
-std::map<std::string, std::string> all_but(const std::string& only) {
-  std::map<std::string, std::string> excluded;
-  for (const auto name : tuned_programs())
-    if (name != only && (name != "frozen" || only == "as_is")) excluded.emplace(name, "another one was asked for");
-  return excluded;
-}
-
 trace_options options_of(const trace_command& given) {
   trace_options options;
   options.auto_cast = given.cast == "bf16" ? auto_cast::bf16 : auto_cast::none;
@@ -76,8 +76,15 @@ trace_options options_of(const trace_command& given) {
   if (given.threads) options.threads = static_cast<std::size_t>(*given.threads);
   if (given.max_deviation) options.max_deviation = *given.max_deviation;
   options.calibration = read_calibration(given.calibration);
-  if (!given.only.empty()) options.excluded = all_but(given.only);
+  options.excluded = given.excluded;
   return options;
+}
+
+/// Tells the process that watches over this one.
+void report(int descriptor, std::string_view name) {
+  const auto line = fmt::format("{}\n", name);
+  // Where nobody hears it any more, this process is about to be ended.
+  [[maybe_unused]] const auto written = ::write(descriptor, line.data(), line.size());
 }
 
 compiled_model compile(const trace_command& given, std::vector<std::vector<c10::IValue>> examples) {
@@ -89,30 +96,42 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
     std::lock_guard lock(mutex);
     return fmt::format("tracing {}{}, {:.0f} s", given.model, doing, passed.count());
   });
-  const auto tell = [&](std::string_view name) {
+  options.progress = [&](std::string_view name) {
+    if (given.is_watched()) report(static_cast<int>(*given.report_to), name);
     std::lock_guard lock(mutex);
     doing = name.empty() ? "" : fmt::format(" (trying {})", name);
   };
   const auto module = load_module(given.model, given.loading);
-  if (options.tune && given.only.empty()) options.excluded = programs_to_avoid(call_of(given), tell);
-  tell({});
   auto first = std::move(examples.front());
   options.more_examples.assign(std::make_move_iterator(examples.begin() + 1), std::make_move_iterator(examples.end()));
   auto compiled = trace(module, std::move(first), std::move(options));
-  if (given.only.empty()) save(compiled, given.output);
+  if (!given.discard) save(compiled, given.output);
   return compiled;
 }
 
+/// Has it done by a process that may crash or hang.
+void watch_over(const trace_command& given) {
+  const auto end = run_trace(call_of(given), /*shown=*/true).last;
+  if (!end.in_time || end.signal) clear_line_of_another();
+  if (end.signal)
+    throw error(errc::forward_failed,
+                fmt::format("the module ended the process that ran it on the example by {}: run it by itself, in Python, "
+                            "to see where",
+                            signal_text(*end.signal)));
+  if (end.exit_status != 0) throw said_already{end.exit_status};
+}
+
 void trace_model(const trace_command& given) {
+  if (!given.no_tune && !given.is_watched()) return watch_over(given);
+  // A process that is watched does not outlive the one that watches it.
+  if (given.is_watched()) prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::vector<std::vector<c10::IValue>> examples;
   for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
   auto read = files_of(given.model, given.loading);
   read.insert(read.end(), given.calibration.begin(), given.calibration.end());
-  check_output_path(given.output, read);
-  // A trial does not outlive the one that waits for it.
-  if (!given.only.empty()) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (!given.discard) check_output_path(given.output, read);
   const auto compiled = compile(given, std::move(examples));
-  if (!given.only.empty()) return;
+  if (given.discard) return;
   for (const auto& sentence : compiled.warnings()) print_warning(sentence);
   print_about(given.output, [&] {
     fmt::print("{:<18}{}\n", "compiled", given.output);
@@ -144,7 +163,9 @@ void add_trace(CLI::App& app) {
   add_bf16_bounds(*verb, given->max_deviation, given->calibration, "0.05");
   add_integer(*verb, "--threads", given->threads, "Intra-op threads of the cores that will run it (default: 1)");
   add_op_libraries(*verb, given->loading);
-  verb->add_option("--only", given->only)->group("");
+  add_integer(*verb, "--report-to", given->report_to, "")->group("");
+  verb->add_option("--exclude", given->excluded)->group("");
+  verb->add_flag("--discard", given->discard)->group("");
   verb->add_flag("--no-tune", given->no_tune, "Do not time the possible programs: take the frozen module");
   verb->add_option("--output", given->output, "Where to write the compiled model")->required()->type_name("FILE");
   verb->footer("An input's element type is f64, f32, f16, bf16, i8, i16, i32, i64, u8 or bool. Its values are made\n"

@@ -102,7 +102,9 @@ tune_report measure(const tune_command& given) {
   warnings_once warnings;
   tune_subject what{given.model, given.loading, given.arguments, given.settings};
   what.try_programs(given.batches, *given.threads.rbegin(),
-                    [&](std::string_view name) { progress.stage(fmt::format("trying {}", name)); });
+                    [&](std::string_view name) {
+                      if (!name.empty()) progress.stage(fmt::format("trying {}", name));
+                    });
   const auto cpus = read_cpu_allowance().count;
   bench_options measuring;
   measuring.seconds = given.seconds;

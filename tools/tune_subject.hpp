@@ -34,7 +34,7 @@ class tune_subject {
                const tune_settings& settings);
 
   /// Tries, for the smallest and the largest of the batches and the largest number of threads, which programs cannot be
-  /// tried in this process: see `programs_to_avoid`.
+  /// tried in this process: see `run_trace`.
   void try_programs(const std::set<std::int64_t>& batches, std::int64_t threads,
                     const std::function<void(std::string_view)>& tell);
 

@@ -59,6 +59,7 @@ trial tried(const program_request& request, const references& wanted, std::strin
     result.excluded = true;
     return result;
   }
+  request.how.goes_on_with(kind);
   try {
     result.module = request.builder.module(kind, request.sig);
     result.run = std::make_unique<execution>(*result.module, request.sig, request.builder.cast());
@@ -72,12 +73,13 @@ trial tried(const program_request& request, const references& wanted, std::strin
     result.run.reset();
     result.module.reset();
   }
+  request.how.goes_on_with({});
   return result;
 }
 
 /// The best of several runs of each program that is right, in turns, so that what else the machine does meets
 /// all alike. Short runs are repeated until there is something to measure.
-void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves, const std::stop_token& stop) {
+void measure(std::vector<trial>& trials, const program_request& request, const std::vector<c10::IValue>& leaves) {
   using clock = std::chrono::steady_clock;
   constexpr int least_rounds = 5, most_rounds = 200;
   constexpr auto enough = std::chrono::milliseconds(100);
@@ -85,7 +87,8 @@ void measure(std::vector<trial>& trials, const std::vector<c10::IValue>& leaves,
   for (int i = 0; i < most_rounds && (i < least_rounds || clock::now() - begin < enough); ++i)
     for (auto& candidate : trials) {
       if (!candidate.rejected.empty()) continue;
-      go_on(stop);
+      go_on(request.builder.stop());
+      request.how.goes_on_with(kind_of(candidate.recipe));
       const auto started = clock::now();
       candidate.run->run(leaves);
       candidate.seconds =
@@ -162,7 +165,8 @@ expected<program> first_right(const program_request& request, const references& 
 expected<program> fastest_right(const program_request& request, const references& wanted) {
   std::vector<trial> trials;
   for (const auto kind : tuned_programs()) trials.push_back(tried(request, wanted, kind));
-  measure(trials, wanted.leaves(), request.builder.stop());
+  measure(trials, request, wanted.leaves());
+  request.how.goes_on_with({});
 
   std::vector<std::string> reasons;
   json::object measurements;

@@ -7,8 +7,10 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ganglion {
@@ -31,6 +33,12 @@ struct tuning {
   double max_deviation = default_max_deviation;
   /// Kinds that are not to be tried, with the reason.
   std::map<std::string, std::string> excluded;
+  /// `trace_options::progress`
+  std::function<void(std::string_view kind)> progress;
+
+  void goes_on_with(std::string_view kind) const {
+    if (progress) progress(kind);
+  }
 };
 
 struct program_request {

@@ -235,7 +235,11 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
   for (const auto& leaf : leaves)
     if (leaf.isTensor()) sig.ranges.push_back(range_of(leaf.toTensor()));
 
-  sig.writes_inputs = check_graph(source, !options.excluded.contains("frozen")).value().writes_inputs;
+  const tuning how{options.threads, options.max_deviation, options.excluded, options.progress};
+  const bool may_freeze = !options.excluded.contains("frozen");
+  if (may_freeze) how.goes_on_with("frozen");
+  sig.writes_inputs = check_graph(source, may_freeze).value().writes_inputs;
+  how.goes_on_with({});
   const auto result = first_run(source, sig, cloned(leaves));
   check_outputs(result);
   sig.result = with_placeholders(result);
@@ -243,7 +247,7 @@ void add_program(program_builder& builder, std::vector<compiled_program>& progra
   sig.not_eligible = probe_rows(source, sig, builder.stop());
   for (const auto& other : programs)
     if (auto fits = check_beside(other.signature, sig); !fits) throw error{fits.error()};
-  program_request request{builder, sig, {leaves}, {options.threads, options.max_deviation, options.excluded}};
+  program_request request{builder, sig, {leaves}, how};
   for (const auto& arguments : options.calibration) add_calibration(sig, arguments, programs.empty(), request.given);
   auto chosen = (options.tune ? fastest_program(request) : safe_program(request)).value();
   programs.push_back({std::move(sig), std::move(chosen)});

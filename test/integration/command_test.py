@@ -176,9 +176,10 @@ class Trace(Command):
 
     def test_a_traced_model_says_what_it_is(self):
         result = self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "bf16", "--output",
-                               at("out.pt"))
+                               at("out.pt"), warnings=1, ONEDNN_MAX_CPU_ISA="AVX2")
         for text in ("x: f32[4,3]", "output: f32[4,4]", "+bf16", "dynamic batching  yes"):
             self.assertIn(text, result.stdout)
+        self.assertRegex(result.stderr, r"computes in bf16, for which this CPU \(.*, avx2\) has no instructions")
         self.assertIsInstance(torch.jit.load(at("out.pt")), torch.jit.ScriptModule)
         self.accepted("trace", source("linear"), "--input", "f32[4,3]", "--auto-cast", "none", "--output", at("out.pt"))
 
@@ -443,6 +444,11 @@ class HangsWhenFrozen(CrashesWhenFrozen):
         return x * 2
 
 
+class CrashesAlways(nn.Module):
+    def forward(self, x):
+        return torch.ops.neuron.crashes(x.t())
+
+
 class Trials(Command):
     def trace(self, module, *arguments):
         module.save(at("fragile.pt"))
@@ -489,6 +495,16 @@ class Trials(Command):
         self.assertEqual(report["recipe"], "as_is")
         self.assertRegex(report["measurements"]["frozen"]["rejected"],
                          r"^it did not end within \d+ s in a process of its own$")
+
+    def test_a_module_that_crashes_the_process_on_its_example_is_said_to(self):
+        torch.jit.script(CrashesAlways().eval()).save(at("crashes.pt"))
+        sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":handle_segv=0"
+        traced = call("trace", at("crashes.pt"), "--input", "f32[2,3]", "--op-library", os.environ["OPERATOR_LIBRARY"],
+                      "--output", at("crashes.out.pt"), ASAN_OPTIONS=sanitizer)
+        self.assertEqual((traced.returncode, traced.stdout), (1, ""))
+        self.assertEqual(traced.stderr, "ganglion: error[forward_failed]: the module ended the process that ran it on "
+                         "the example by signal 11, Segmentation fault: run it by itself, in Python, to see where\n")
+        self.assertFalse(Path(at("crashes.out.pt")).exists())
 
     def test_deviations_are_bounded_and_reported(self):
         write_source("classes.pt", nn.Linear(8, 5))

@@ -10,6 +10,8 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 using namespace ganglion;
 namespace modules = test_modules;
 
@@ -247,6 +249,22 @@ TEST_CASE("measurements tell deviations of every program, and agreement for clas
     EXPECT(contains(model.measurements(), fmt::format("\"{}\":", name)));
 }
 
+TEST_CASE("what trace goes on with is heard, and the module itself between programs and at the end") {
+  std::vector<std::string> heard;
+  trace_options options;
+  options.excluded["optimized"] = "it crashed";
+  options.progress = [&](std::string_view program) { heard.emplace_back(program); };
+  trace(modules::linear(), {at::rand({2, 4})}, options);
+  REQUIRE(heard.size() > 6);
+  EXPECT(heard[0] == "frozen");  // the graph is looked at as it is then
+  EXPECT(heard[1] == "");
+  EXPECT(heard[2] == "as_is");
+  EXPECT(heard[3] == "");
+  EXPECT(heard.back() == "");
+  EXPECT(std::ranges::count(heard, "onednn") > 1);  // once to be compared, and each time that it is timed
+  EXPECT(std::ranges::count(heard, "optimized") == 0);
+}
+
 TEST_CASE("programs that are excluded are not tried, and the reason is recorded") {
   auto options = only("frozen");
   options.excluded["optimized"] = "it crashed";
@@ -361,6 +379,11 @@ TEST_CASE("a model that was tuned on another type of CPU says so when it is load
   REQUIRE(other.warnings().size() == 1);
   EXPECT(contains(other.warnings()[0], "was tuned on abacus with 2 intra-op thread(s), and this is "));
   EXPECT(other.recipe() == model.recipe());
+  // What is said of this machine does not go to the next one.
+  save(other, path);
+  const auto next = load(path);
+  REQUIRE(next.warnings().size() == 1);
+  EXPECT(contains(next.warnings()[0], fmt::format("'{}' was tuned on abacus", path.native())));
 }
 
 TEST_CASE("tuning again measures anew, and does not try what was excluded") {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +53,10 @@ struct trace_options {
   /// fits. Structure, dtypes and numbers of dimensions are those of the first example; no two have the same sizes. All
   /// programs share the model's weights.
   std::vector<std::vector<c10::IValue>> more_examples;
+  /// Hears what `trace` goes on with: each time with a program, its name as in `excluded`, and with the module itself,
+  /// empty. It is called on threads of `trace`, one call at a time, between two measurements: it must be quick and must
+  /// not throw.
+  std::function<void(std::string_view program)> progress;
 };
 
 struct load_options {

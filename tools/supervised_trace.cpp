@@ -1,0 +1,64 @@
+#include "supervised_trace.hpp"
+
+#include "program_watch.hpp"
+
+#include <ganglion/model_io/model.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+
+namespace ganglion::command {
+
+namespace {
+
+/// By which somebody ends a process.
+bool is_somebodys(int signal) {
+  return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+}
+
+/// Why the program that was at work is not to be tried; empty where the end was none of its doing.
+std::string reason_of(const child_end& end, const program_watch& watch) {
+  if (watch.program().empty()) return {};
+  if (!end.in_time) return fmt::format("it did not end within {:.0f} s in a process of its own", watch.bound().count());
+  if (end.signal && !is_somebodys(*end.signal))
+    return fmt::format("it ended a process of its own by {}", signal_text(*end.signal));
+  return {};
+}
+
+void exclude(std::map<std::string, std::string>& excluded, const std::string& program, const std::string& reason) {
+  excluded.emplace(program, reason);
+  if (program != "frozen") return;
+  for (const auto name : tuned_programs())
+    if (name != "as_is")
+      excluded.emplace(name, fmt::format("it is made of the frozen one, which is not tried: {}", reason));
+}
+
+}  // namespace
+
+std::string signal_text(int signal) { return fmt::format("signal {}, {}", signal, strsignal(signal)); }
+
+supervised_end run_trace(const std::vector<std::string>& arguments, bool shown,
+                         const std::function<void(std::string_view)>& tell) {
+  using clock = std::chrono::steady_clock;
+  supervised_end result;
+  for (bool again = true; again;) {
+    auto call = arguments;
+    call.insert(call.end(), {"--report-to", std::to_string(report_descriptor)});
+    for (const auto& [name, reason] : result.excluded) call.insert(call.end(), {"--exclude", name, reason});
+    program_watch watch{clock::now()};
+    result.last = run_this_program(call, shown, [&](std::string_view program) {
+      if (tell) tell(program);
+      watch.told(program, clock::now());
+      return watch.deadline();
+    });
+    const auto reason = reason_of(result.last, watch);
+    again = !reason.empty() && !result.excluded.contains(watch.program());
+    if (again) exclude(result.excluded, watch.program(), reason);
+  }
+  return result;
+}
+
+}  // namespace ganglion::command
