@@ -9,13 +9,25 @@
 
 #include <charconv>
 #include <numeric>
+#include <regex>
 
 namespace ganglion::command {
+
+namespace {
+
+/// Whether it can be read, though it may be no tensor of any machine.
+bool is_written_like_a_spec(const std::string& text) {
+  static const std::regex spec{R"(\w+\[[1-9]\d*(,[1-9]\d*)*\])"};
+  return std::regex_match(text, spec) && parse_dtype(text.substr(0, text.find('[')));
+}
+
+}  // namespace
 
 specs read_specs(const std::vector<std::string>& texts) {
   specs result;
   for (const auto& text : texts) {
     auto spec = parse_tensor_spec(text);
+    if (!spec && is_written_like_a_spec(text)) throw error(spec.error());
     if (!spec) throw usage_error(spec.error().text);
     result.push_back(std::move(*spec));
   }

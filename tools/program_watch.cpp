@@ -4,7 +4,7 @@
 
 namespace ganglion::command {
 
-void program_watch::told(std::string_view program, time_point now) {
+void program_watch::told(std::string_view program, seconds now) {
   if (is_the_module()) own_ += now - since_;
   program_ = program;
   since_ = now;
@@ -16,9 +16,6 @@ program_watch::seconds program_watch::bound() const {
   return std::max(least, times * own_);
 }
 
-std::optional<program_watch::time_point> program_watch::deadline() const {
-  if (is_the_module()) return std::nullopt;
-  return since_ + std::chrono::duration_cast<time_point::duration>(bound());
-}
+bool program_watch::hangs(seconds now) const { return !is_the_module() && now - since_ >= bound(); }
 
 }  // namespace ganglion::command

@@ -1,23 +1,20 @@
 #include "supervised_trace.hpp"
 
 #include "program_watch.hpp"
+#include "progress_line.hpp"
 
 #include <ganglion/model_io/model.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstring>
 
 namespace ganglion::command {
 
 namespace {
-
-/// By which somebody ends a process.
-bool is_somebodys(int signal) {
-  return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
-}
 
 /// Why the program that was at work is not to be tried; empty where the end was none of its doing.
 std::string reason_of(const child_end& end, const program_watch& watch) {
@@ -38,22 +35,29 @@ void exclude(std::map<std::string, std::string>& excluded, const std::string& pr
 
 }  // namespace
 
+bool is_somebodys(int signal) {
+  constexpr std::array all{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU};
+  return std::ranges::find(all, signal) != all.end();
+}
+
 std::string signal_text(int signal) { return fmt::format("signal {}, {}", signal, strsignal(signal)); }
 
-supervised_end run_trace(const std::vector<std::string>& arguments, bool shown,
+supervised_end run_trace(const std::string& model, const std::vector<std::string>& options, bool shown,
                          const std::function<void(std::string_view)>& tell) {
-  using clock = std::chrono::steady_clock;
   supervised_end result;
   for (bool again = true; again;) {
-    auto call = arguments;
+    std::vector<std::string> call{"trace"};
+    call.insert(call.end(), options.begin(), options.end());
     call.insert(call.end(), {"--report-to", std::to_string(report_descriptor)});
     for (const auto& [name, reason] : result.excluded) call.insert(call.end(), {"--exclude", name, reason});
-    program_watch watch{clock::now()};
-    result.last = run_this_program(call, shown, [&](std::string_view program) {
+    call.insert(call.end(), {"--", model});
+    program_watch watch;
+    const auto hear = [&](std::string_view program, program_watch::seconds now) {
       if (tell) tell(program);
-      watch.told(program, clock::now());
-      return watch.deadline();
-    });
+      watch.told(program, now);
+    };
+    result.last = run_this_program(call, shown, {hear, [&](auto now) { return watch.hangs(now); }});
+    if (shown && (result.last.signal || !result.last.in_time)) clear_line_of_another();
     const auto reason = reason_of(result.last, watch);
     again = !reason.empty() && !result.excluded.contains(watch.program());
     if (again) exclude(result.excluded, watch.program(), reason);

@@ -6,12 +6,13 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <chrono>
+#include <csignal>
+#include <fcntl.h>
 #include <iterator>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <signal.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace ganglion::command {
@@ -53,9 +54,9 @@ std::vector<specs> all_specs(const trace_command& given) {
   return all;
 }
 
-/// The same call for a process of its own.
-std::vector<std::string> call_of(const trace_command& given) {
-  std::vector<std::string> call{"trace", given.model, "--output", given.output, "--auto-cast", given.cast};
+/// The same options for a process of its own.
+std::vector<std::string> options_again(const trace_command& given) {
+  std::vector<std::string> call{"--output", given.output, "--auto-cast", given.cast};
   const auto add = [&](const char* name, const std::string& value) { call.insert(call.end(), {name, value}); };
   for (const auto& spec : given.inputs) add("--input", spec);
   for (const auto& specs : given.also) add("--also", specs);
@@ -81,10 +82,10 @@ trace_options options_of(const trace_command& given) {
 }
 
 /// Tells the process that watches over this one.
-void report(int descriptor, std::string_view name) {
+void report(std::string_view name) {
   const auto line = fmt::format("{}\n", name);
   // Where nobody hears it any more, this process is about to be ended.
-  [[maybe_unused]] const auto written = ::write(descriptor, line.data(), line.size());
+  [[maybe_unused]] const auto written = ::write(report_descriptor, line.data(), line.size());
 }
 
 compiled_model compile(const trace_command& given, std::vector<std::vector<c10::IValue>> examples) {
@@ -97,7 +98,7 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
     return fmt::format("tracing {}{}, {:.0f} s", given.model, doing, passed.count());
   });
   options.progress = [&](std::string_view name) {
-    if (given.is_watched()) report(static_cast<int>(*given.report_to), name);
+    if (given.is_watched()) report(name);
     std::lock_guard lock(mutex);
     doing = name.empty() ? "" : fmt::format(" (trying {})", name);
   };
@@ -111,20 +112,36 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
 
 /// Has it done by a process that may crash or hang.
 void watch_over(const trace_command& given) {
-  const auto end = run_trace(call_of(given), /*shown=*/true).last;
-  if (!end.in_time || end.signal) clear_line_of_another();
-  if (end.signal)
+  const auto end = run_trace(given.model, options_again(given), /*shown=*/true).last;
+  if (end.signal && is_somebodys(*end.signal)) {
+    std::signal(*end.signal, SIG_DFL);
+    std::raise(*end.signal);
+  }
+  if (end.signal || end.exit_status > 2)
     throw error(errc::forward_failed,
-                fmt::format("the module ended the process that ran it on the example by {}: run it by itself, in Python, "
-                            "to see where",
-                            signal_text(*end.signal)));
+                fmt::format("the module ended the process that compiled it {}: run it by itself, in Python, to see where",
+                            end.signal ? "by " + signal_text(*end.signal)
+                                       : fmt::format("with the exit status {}", end.exit_status)));
   if (end.exit_status != 0) throw said_already{end.exit_status};
 }
 
+/// What is not in the help is for the process that `watch_over` starts.
+void refuse_hidden_options(const trace_command& given) {
+  if (given.is_watched()) {
+    struct stat reports{};
+    if (*given.report_to == report_descriptor && ::fstat(report_descriptor, &reports) == 0 && S_ISFIFO(reports.st_mode))
+      return;
+  } else if (!given.discard && given.excluded.empty()) {
+    return;
+  }
+  throw usage_error("--report-to, --exclude and --discard are for the processes that trace starts");
+}
+
 void trace_model(const trace_command& given) {
+  refuse_hidden_options(given);
   if (!given.no_tune && !given.is_watched()) return watch_over(given);
-  // A process that is watched does not outlive the one that watches it.
-  if (given.is_watched()) prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Processes that a module's library starts are not to have it.
+  if (given.is_watched()) ::fcntl(report_descriptor, F_SETFD, FD_CLOEXEC);
   std::vector<std::vector<c10::IValue>> examples;
   for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
   auto read = files_of(given.model, given.loading);

@@ -35,7 +35,7 @@ tune_subject::tune_subject(const std::filesystem::path& model, const load_option
 void tune_subject::try_programs(const std::set<std::int64_t>& batches, std::int64_t threads,
                                 const std::function<void(std::string_view)>& tell) {
   if (arguments_.empty()) return;
-  std::vector<std::string> call{"trace", path_.native(), "--output", "/dev/null", "--discard"};
+  std::vector<std::string> call{"--output", "/dev/null", "--discard"};
   const auto add = [&](const char* name, const std::string& value) { call.insert(call.end(), {name, value}); };
   add("--auto-cast", options_.auto_cast == auto_cast::bf16 ? "bf16" : "none");
   add("--max-deviation", fmt::format("{}", options_.max_deviation));
@@ -45,7 +45,7 @@ void tune_subject::try_programs(const std::set<std::int64_t>& batches, std::int6
   for (const auto& path : loading_.op_libraries) add("--op-library", path.native());
   const auto smallest = std::to_string(*batches.begin()), largest = std::to_string(*batches.rbegin());
   add("--batches", smallest == largest ? smallest : smallest + "," + largest);
-  options_.excluded.merge(run_trace(call, /*shown=*/false, tell).excluded);
+  options_.excluded.merge(run_trace(path_.native(), call, /*shown=*/false, tell).excluded);
 }
 
 compiled_model tune_subject::compile(std::int64_t batch, std::size_t threads) const {

@@ -43,7 +43,7 @@ expected<c10::IValue> read_any(const fs::path& path) {
   auto status = fs::status(path, ec);
   if (status.type() == fs::file_type::not_found) return failure{errc::io_failed, "there is no such file"};
   if (status.type() == fs::file_type::none) return failure{errc::io_failed, ec.message()};
-  if (!fs::is_regular_file(status)) return failure{errc::io_failed, "it is a folder or a device, not a file"};
+  if (!fs::is_regular_file(status)) return failure{errc::io_failed, "it is a folder, a device, a pipe or a socket, not a file"};
   auto size = fs::file_size(path, ec);
   std::ifstream in(path, std::ios::binary);
   if (ec || !in) return failure{errc::io_failed, std::generic_category().message(ec ? ec.value() : errno)};

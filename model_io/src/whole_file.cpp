@@ -85,7 +85,7 @@ expected<fs::path> target_of(const fs::path& path) {
   const auto status = fs::status(target, ec);
   if (status.type() == fs::file_type::none) return cannot_write(path, ec.message());
   if (!fs::exists(status)) return found;
-  if (!fs::is_regular_file(status)) return cannot_write(path, "it is a folder or a device, not a file");
+  if (!fs::is_regular_file(status)) return cannot_write(path, "it is a folder, a device, a pipe or a socket, not a file");
   // To rename over it the folder's permission alone would do.
   if (::access(target.c_str(), W_OK) != 0) return cannot_write(path, last_system_error());
   return found;

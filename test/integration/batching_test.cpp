@@ -10,10 +10,6 @@ using namespace ganglion;
 using namespace ganglion::test;
 namespace modules = test_modules;
 
-namespace {
-
-}  // namespace
-
 // -- S12 -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("S12: 22 rows on a batch of 5 run as 5, 5, 5, 5 and 2, padded by 3, and no core runs more than 2") {
@@ -114,8 +110,6 @@ def forward(self, x):
   EXPECT(ears.wait_for_executions(2).size() == 2);  // those of the second request alone
 }
 
-// -- S13, S14 --------------------------------------------------------------------------------------------------------
-
 TEST_CASE("S12: no rows with other values beside them than the example's are answered as the module answers those") {
   engine_ears ears;
   engine host{ears.options(2)};
@@ -169,6 +163,8 @@ TEST_CASE("S12: no rows are answered into the tensor that was given, and nothing
   options.outputs = {at::empty({0, 3})};
   EXPECT(parallel.submit({counted({0, 3})}, options).get().outputs.toTensor().is_same(options.outputs[0]));
 }
+
+// -- S13, S14 --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("S13: without dynamic batching the rows over the cores are the compiled size exactly, or nothing runs") {
   engine_ears ears;

@@ -251,6 +251,13 @@ class Run(Command):
         self.refused("invalid_argument", "run", model("half"), "--input", at("in.pt"), "--output", at("out.npy"),
                      text=["out.npy", "bf16"])
 
+    def test_a_pipe_is_no_file(self):
+        os.mkfifo(at("a-pipe"))
+        torch.save(torch.ones(1, 3), at("rows.pt"))
+        for read, written in ((at("a-pipe"), at("out.pt")), (at("rows.pt"), at("a-pipe"))):
+            self.refused("io_failed", "run", model("linear"), "--input", read, "--output", written,
+                         text=["a-pipe", "a folder, a device, a pipe or a socket"])
+
     def test_an_output_from_before_is_replaced_whole_or_kept(self):
         (folder / "old.pt").write_bytes(b"old")
         torch.save(torch.full((1, 2), 9.0), at("in.pt"))

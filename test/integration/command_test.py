@@ -241,11 +241,7 @@ class Trace(Command):
 
     def test_an_example_that_no_machine_holds_is_refused(self):
         for spec in ("f32[1000000000000,3]", "f32[4000000000,4000000000]", f"f32[{'9' * 30}]"):
-            result = call("trace", source("linear"), "--input", spec, "--output", at("out.pt"))
-            self.assertIn(result.returncode, (1, 2))
-            self.assertTrue(result.stderr.startswith("ganglion: error[invalid_argument]: "), result.stderr)
-            self.assertIn(spec, result.stderr)
-            self.assertEqual(result.stderr.count("\n"), 1)
+            self.refused("invalid_argument", "trace", source("linear"), "--input", spec, "--output", at("out.pt"), text=spec)
         self.refused("invalid_argument", "trace", source("linear"), "--input", "f32[1000000000000,3]", "--output",
                      at("out.pt"), text="GiB")
 
@@ -449,6 +445,11 @@ class CrashesAlways(nn.Module):
         return torch.ops.neuron.crashes(x.t())
 
 
+class HangsAlways(nn.Module):
+    def forward(self, x):
+        return torch.ops.neuron.hangs(x.t())
+
+
 class Trials(Command):
     def trace(self, module, *arguments):
         module.save(at("fragile.pt"))
@@ -502,9 +503,62 @@ class Trials(Command):
         traced = call("trace", at("crashes.pt"), "--input", "f32[2,3]", "--op-library", os.environ["OPERATOR_LIBRARY"],
                       "--output", at("crashes.out.pt"), ASAN_OPTIONS=sanitizer)
         self.assertEqual((traced.returncode, traced.stdout), (1, ""))
-        self.assertEqual(traced.stderr, "ganglion: error[forward_failed]: the module ended the process that ran it on "
-                         "the example by signal 11, Segmentation fault: run it by itself, in Python, to see where\n")
+        self.assertEqual(traced.stderr, "ganglion: error[forward_failed]: the module ended the process that compiled it by "
+                         "signal 11, Segmentation fault: run it by itself, in Python, to see where\n")
         self.assertFalse(Path(at("crashes.out.pt")).exists())
+
+    def start_one_that_hangs(self):
+        """The process of a trace of which the module itself never ends, and the one that it watches."""
+        torch.jit.script(HangsAlways().eval()).save(at("hangs.pt"))
+        watching = subprocess.Popen([GANGLION, "trace", at("hangs.pt"), "--input", "f32[2,3]", "--op-library",
+                                     os.environ["OPERATOR_LIBRARY"], "--output", at("hangs.out.pt")],
+                                    env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(watching.kill)
+        children = Path(f"/proc/{watching.pid}/task/{watching.pid}/children")
+        while not (found := children.read_text().split()):
+            time.sleep(0.01)
+        return watching, int(found[0])
+
+    def test_a_signal_that_ends_the_process_that_compiles_ends_the_one_that_watches_it(self):
+        watching, watched = self.start_one_that_hangs()
+        os.kill(watched, signal.SIGTERM)
+        self.assertEqual(watching.communicate(timeout=60), ("", ""))
+        self.assertEqual(watching.returncode, -signal.SIGTERM)
+
+    def test_the_process_that_compiles_ends_with_the_one_that_watches_it(self):
+        watching, watched = self.start_one_that_hangs()
+        watching.kill()
+        watching.communicate(timeout=60)  # until nobody has the pipes any more: it is ending, or has
+
+        def runs():
+            with contextlib.suppress(OSError):
+                return Path(f"/proc/{watched}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            return False
+
+        end = time.monotonic() + 60
+        while runs() and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertFalse(runs())
+
+    def test_how_the_process_that_compiles_ended_is_known_also_where_its_parent_ignores_that(self):
+        for path in ("missing.pt", source("linear")):
+            traced = subprocess.run([GANGLION, "trace", at(path), "--input", "f32[4,5]", "--output", at("out.pt")],
+                                    env=environment(), capture_output=True, timeout=60,
+                                    preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+            self.assertEqual(traced.returncode, 1, traced.stderr)
+
+    def test_a_model_may_be_called_like_an_option(self):
+        Path(at("-m.pt")).write_bytes(Path(source("linear")).read_bytes())
+        for verb in (["trace", "--output", at("out.pt")], ["tune", "--batches", "1", "--seconds", "0.03"]):
+            done = subprocess.run([GANGLION, *verb, "--input", "f32[4,3]", "--", "-m.pt"], cwd=folder, env=environment(),
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_the_process_that_compiles_is_told_is_not_for_others(self):
+        trace = ["trace", source("linear"), "--input", "f32[4,3]", "--output", at("out.pt")]
+        for hidden in (["--report-to", "1"], ["--report-to", "3"], ["--discard"], ["--exclude", "frozen", "because"]):
+            self.unreadable(*trace, *hidden, text="for the processes that trace starts")
+            self.assertFalse(Path(at("out.pt")).exists())
 
     def test_deviations_are_bounded_and_reported(self):
         write_source("classes.pt", nn.Linear(8, 5))

@@ -11,10 +11,6 @@ using namespace ganglion;
 using namespace ganglion::test;
 namespace modules = test_modules;
 
-namespace {
-
-}  // namespace
-
 // -- S19 -------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("S19: num_workers caps the executions in flight over all cores") {

@@ -296,6 +296,15 @@ TEST_CASE("core: told to quit, it gives its lane up without an error") {
   EXPECT_FALSE(f.lanes.of(3).alive);
 }
 
+TEST_CASE("core: one that ends while it loads a model answers nothing, and its end says why") {
+  core_fixture f;
+  f.supervisor.send(f.subject, load_model{f.model, 7});
+  f.system.end(f.subject);
+  EXPECT(f.supervisor.expect<caf::down_msg>().reason == caf::exit_reason::user_shutdown);
+  f.supervisor.expect_none();
+  EXPECT_FALSE(f.lanes.of(3).alive);
+}
+
 TEST_CASE("core: told to quit, it waits for the reports of what its lane runs, so that the observer hears of them") {
   core_fixture f;
   f.start(4);

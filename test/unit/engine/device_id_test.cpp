@@ -45,6 +45,18 @@ TEST_CASE("a list of one int or one name in braces is a list of device ids") {
   EXPECT(indices(ids, 2) == std::vector<std::size_t>{1, 0});
 }
 
+TEST_CASE("an index that no int holds is refused, and not cut to one that it holds") {
+  for (const auto index : {std::int64_t{1} << 32, -(std::int64_t{1} << 32)}) {
+    std::vector<device_id> ids;
+    ids.emplace_back(index);
+    const auto refused = resolve_device_ids(ids, 2);
+    REQUIRE(refused.has_error());
+    EXPECT(refused.error().code == errc::invalid_device_id);
+    EXPECT(contains(refused.error().text, std::to_string(index)));
+  }
+  EXPECT(device_id(std::uint8_t{1}).index() == 1u);
+}
+
 TEST_CASE("a device id that names no core is refused with its value and the number of visible cores") {
   for (const char* name :
        {"nc:-1", "NC:0", "cuda:0", "0", "nc:", "nc:01x", "nc: 1", " nc:1", "nc:1 ", "nc:+1", "nc:0x1",

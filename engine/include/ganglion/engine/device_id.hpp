@@ -2,11 +2,13 @@
 
 #include <ganglion/model_io/error.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -18,6 +20,14 @@ namespace ganglion {
 class device_id {
  public:
   device_id(int index) : given_(index) {}
+  /// What no int holds is kept as text, which no host has.
+  template <std::integral Index>
+  device_id(Index index) {
+    if (std::in_range<int>(index))
+      given_ = static_cast<int>(index);
+    else
+      given_ = std::to_string(index);
+  }
   device_id(std::string name) : given_(std::move(name)) {}
   device_id(const char* name) : given_(std::string{name}) {}
   device_id(std::nullptr_t) = delete;
