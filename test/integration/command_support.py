@@ -183,7 +183,8 @@ class Command(unittest.TestCase):
     def accepted(self, *arguments, warnings=0, **variables):
         result = call(*arguments, **variables)
         self.assertEqual(result.returncode, 0, result.stderr)
-        lines = result.stderr.splitlines()
+        # Whether this machine's CPU has bf16 is of no account.
+        lines = [line for line in result.stderr.splitlines() if "computes in bf16, for which this CPU" not in line]
         self.assertEqual(len(lines), warnings, result.stderr)
         for line in lines:
             self.assertTrue(line.startswith("ganglion: warning: "), line)
