@@ -1,5 +1,7 @@
 #include "child_process.hpp"
 
+#include "awake_clock.hpp"
+
 #define BOOST_PROCESS_V2_HEADER_ONLY 1
 #include <boost/asio/connect_pipe.hpp>
 #include <boost/asio/io_context.hpp>
@@ -9,7 +11,6 @@
 #include <boost/process/v2/process.hpp>
 #include <boost/process/v2/stdio.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -82,8 +83,6 @@ class watched_child {
 
  private:
   using clock = std::chrono::steady_clock;
-  using seconds = child_watch::seconds;
-  static constexpr seconds between_ticks{1};
 
   void hear() {
     reports_.async_read_some(asio::buffer(read_), [this](error_code ended, std::size_t size) {
@@ -112,7 +111,7 @@ class watched_child {
   }
 
   void tick() {
-    ticks_.expires_after(std::chrono::duration_cast<clock::duration>(between_ticks));
+    ticks_.expires_after(std::chrono::seconds(1));
     ticks_.async_wait([this](error_code stopped) {
       if (stopped || gone_) return;
       if (!watch_.hangs(now())) return tick();
@@ -121,20 +120,14 @@ class watched_child {
     });
   }
 
-  seconds now() {
-    const auto at = clock::now();
-    passed_ += std::min<seconds>(at - last_, 2 * between_ticks);
-    last_ = at;
-    return passed_;
-  }
+  child_watch::seconds now() { return time_.at(clock::now()); }
 
   const child_watch& watch_;
   asio::io_context context_;
   asio::readable_pipe reports_{context_};
   asio::steady_timer ticks_{context_};
   process::process child_{context_};
-  clock::time_point last_ = clock::now();
-  seconds passed_{0};
+  awake_clock time_{clock::now()};
   std::array<char, 1024> read_;
   std::string text_;
   bool gone_ = false;

@@ -20,7 +20,7 @@ namespace {
 std::string reason_of(const child_end& end, const program_watch& watch) {
   if (watch.program().empty()) return {};
   if (!end.in_time) return fmt::format("it did not end within {:.0f} s in a process of its own", watch.bound().count());
-  if (end.signal && !is_somebodys(*end.signal))
+  if (end.signal && !comes_from_outside(*end.signal))
     return fmt::format("it ended a process of its own by {}", signal_text(*end.signal));
   return {};
 }
@@ -35,7 +35,7 @@ void exclude(std::map<std::string, std::string>& excluded, const std::string& pr
 
 }  // namespace
 
-bool is_somebodys(int signal) {
+bool comes_from_outside(int signal) {
   constexpr std::array all{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU};
   return std::ranges::find(all, signal) != all.end();
 }
@@ -48,7 +48,7 @@ supervised_end run_trace(const std::string& model, const std::vector<std::string
   for (bool again = true; again;) {
     std::vector<std::string> call{"trace"};
     call.insert(call.end(), options.begin(), options.end());
-    call.insert(call.end(), {"--report-to", std::to_string(report_descriptor)});
+    call.push_back("--watched");
     for (const auto& [name, reason] : result.excluded) call.insert(call.end(), {"--exclude", name, reason});
     call.insert(call.end(), {"--", model});
     program_watch watch;

@@ -33,13 +33,11 @@ struct trace_command {
   std::string output;
 
   // What `run_trace` adds.
-  /// Where the process that compiles says what it goes on with; unset in the one that watches it.
-  std::optional<std::int64_t> report_to;
+  /// Whether this is the process that compiles, and says what it goes on with.
+  bool watched = false;
   std::map<std::string, std::string> excluded;
   /// Whether nothing is written.
   bool discard = false;
-
-  bool is_watched() const { return report_to.has_value(); }
 };
 
 /// The arguments of each example: those of --input and of each --also, each with every one of --batches rows.
@@ -98,7 +96,7 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
     return fmt::format("tracing {}{}, {:.0f} s", given.model, doing, passed.count());
   });
   options.progress = [&](std::string_view name) {
-    if (given.is_watched()) report(name);
+    if (given.watched) report(name);
     std::lock_guard lock(mutex);
     doing = name.empty() ? "" : fmt::format(" (trying {})", name);
   };
@@ -113,7 +111,7 @@ compiled_model compile(const trace_command& given, std::vector<std::vector<c10::
 /// Has it done by a process that may crash or hang.
 void watch_over(const trace_command& given) {
   const auto end = run_trace(given.model, options_again(given), /*shown=*/true).last;
-  if (end.signal && is_somebodys(*end.signal)) {
+  if (end.signal && comes_from_outside(*end.signal)) {
     std::signal(*end.signal, SIG_DFL);
     std::raise(*end.signal);
   }
@@ -127,21 +125,18 @@ void watch_over(const trace_command& given) {
 
 /// What is not in the help is for the process that `watch_over` starts.
 void refuse_hidden_options(const trace_command& given) {
-  if (given.is_watched()) {
-    struct stat reports{};
-    if (*given.report_to == report_descriptor && ::fstat(report_descriptor, &reports) == 0 && S_ISFIFO(reports.st_mode))
-      return;
-  } else if (!given.discard && given.excluded.empty()) {
-    return;
-  }
-  throw usage_error("--report-to, --exclude and --discard are for the processes that trace starts");
+  struct stat reports{};
+  const bool heard = ::fstat(report_descriptor, &reports) == 0 && S_ISFIFO(reports.st_mode);
+  const bool any = given.watched || given.discard || !given.excluded.empty();
+  if (any && !(given.watched && heard))
+    throw usage_error("--watched, --exclude and --discard are for the processes that trace starts");
 }
 
 void trace_model(const trace_command& given) {
   refuse_hidden_options(given);
-  if (!given.no_tune && !given.is_watched()) return watch_over(given);
+  if (!given.no_tune && !given.watched) return watch_over(given);
   // Processes that a module's library starts are not to have it.
-  if (given.is_watched()) ::fcntl(report_descriptor, F_SETFD, FD_CLOEXEC);
+  if (given.watched) ::fcntl(report_descriptor, F_SETFD, FD_CLOEXEC);
   std::vector<std::vector<c10::IValue>> examples;
   for (const auto& arguments : all_specs(given)) examples.push_back(example_of(arguments));
   auto read = files_of(given.model, given.loading);
@@ -180,7 +175,7 @@ void add_trace(CLI::App& app) {
   add_bf16_bounds(*verb, given->max_deviation, given->calibration, "0.05");
   add_integer(*verb, "--threads", given->threads, "Intra-op threads of the cores that will run it (default: 1)");
   add_op_libraries(*verb, given->loading);
-  add_integer(*verb, "--report-to", given->report_to, "")->group("");
+  verb->add_flag("--watched", given->watched)->group("");
   verb->add_option("--exclude", given->excluded)->group("");
   verb->add_flag("--discard", given->discard)->group("");
   verb->add_flag("--no-tune", given->no_tune, "Do not time the possible programs: take the frozen module");

@@ -30,7 +30,7 @@ constexpr std::array<std::pair<at::ScalarType, std::string_view>, 10> short_name
 }};
 
 constexpr std::string_view bad_sizes = "its sizes must be positive whole numbers, separated by commas";
-constexpr std::string_view too_large = "its sizes are too large for any machine";
+constexpr std::string_view too_large = "is no tensor: its sizes are too large for any machine; give smaller ones";
 
 /// Reads `1,3,224]`, all of it, or says what is wrong.
 boost::system::result<std::vector<std::int64_t>, std::string_view> parse_sizes(std::string_view text) {
@@ -84,16 +84,15 @@ expected<tensor_spec> parse_tensor_spec(std::string_view text) {
   auto malformed = [&](std::string_view why) {
     return refused(fmt::format("is no tensor specification: {}; write it like f32[1,3,224,224]", why));
   };
-  const auto no_tensor = fmt::format("is no tensor: {}; give smaller ones", too_large);
   auto bracket = text.find('[');
   if (bracket == std::string_view::npos) return malformed("it has no sizes in brackets");
   auto dtype = parse_dtype(text.substr(0, bracket));
   if (!dtype) return malformed(dtype.error().text);
   auto sizes = parse_sizes(text.substr(bracket + 1));
-  if (!sizes) return sizes.error() == too_large ? refused(no_tensor) : malformed(sizes.error());
+  if (!sizes) return sizes.error() == too_large ? refused(too_large) : malformed(sizes.error());
   if (sizes->size() > max_rank)
     return malformed(fmt::format("it has {} dimensions, but at most {} are possible", sizes->size(), max_rank));
-  if (!raw_bytes(*dtype, *sizes)) return refused(no_tensor);
+  if (!raw_bytes(*dtype, *sizes)) return refused(too_large);
   return tensor_spec{*dtype, std::move(*sizes), {}};
 }
 

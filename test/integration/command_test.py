@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -461,6 +462,18 @@ class Trials(Command):
         self.assertEqual(traced.returncode, 0, traced.stderr)
         return self.info()
 
+    def shown_on_a_terminal(self, *arguments):
+        """The exit status, and what came on stderr."""
+        terminal, stderr = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        process = subprocess.Popen([GANGLION, *arguments], env=environment(), stdout=subprocess.DEVNULL, stderr=stderr)
+        os.close(stderr)
+        shown = b""
+        with contextlib.suppress(OSError):  # nobody has the terminal any more
+            while True:
+                shown += os.read(terminal, 1000)
+        return process.wait(), shown.decode()
+
     def info(self, *arguments):
         info = call("info", at("fragile.out.pt"), "--op-library", os.environ["OPERATOR_LIBRARY"], "--json", *arguments)
         self.assertEqual(info.returncode, 0, info.stderr)
@@ -492,7 +505,13 @@ class Trials(Command):
         self.assertEqual(json.loads(tuned.stdout)["points"][0]["recipe"], "as_is")
 
     def test_a_module_that_hangs_when_it_is_frozen_runs_as_it_is(self):
-        report = self.trace(torch.jit.script(HangsWhenFrozen().eval()))
+        torch.jit.script(HangsWhenFrozen().eval()).save(at("hangs.pt"))
+        status, shown = self.shown_on_a_terminal("trace", at("hangs.pt"), "--input", "f32[2,3,8,8]", "--op-library",
+                                                 os.environ["OPERATOR_LIBRARY"], "--output", at("fragile.out.pt"))
+        self.assertEqual(status, 0, shown)
+        self.assertRegex(shown, r"tracing \S+ \(trying frozen\), 9 s")
+        self.assertNotRegex(shown, r"tracing [^\r]* s[^\r]")  # its line is taken off before anything else is written
+        report = self.info()
         self.assertEqual(report["recipe"], "as_is")
         self.assertRegex(report["measurements"]["frozen"]["rejected"],
                          r"^it did not end within \d+ s in a process of its own$")
@@ -556,7 +575,7 @@ class Trials(Command):
 
     def test_what_the_process_that_compiles_is_told_is_not_for_others(self):
         trace = ["trace", source("linear"), "--input", "f32[4,3]", "--output", at("out.pt")]
-        for hidden in (["--report-to", "1"], ["--report-to", "3"], ["--discard"], ["--exclude", "frozen", "because"]):
+        for hidden in (["--watched"], ["--discard"], ["--exclude", "frozen", "because"]):
             self.unreadable(*trace, *hidden, text="for the processes that trace starts")
             self.assertFalse(Path(at("out.pt")).exists())
 

@@ -1,5 +1,6 @@
 #include <support/doctest.hpp>
 
+#include <awake_clock.hpp>
 #include <program_watch.hpp>
 
 using namespace ganglion::command;
@@ -36,4 +37,15 @@ TEST_CASE("each program has its time from when it was begun") {
   watch.told("onednn", 9s);
   EXPECT_FALSE(watch.hangs(28s));
   EXPECT(watch.hangs(30s));
+}
+
+TEST_CASE("the time in which the process was stopped is not its program's") {
+  const auto start = awake_clock::time_point{} + 1h;
+  awake_clock clock{start};
+  program_watch watch;
+  watch.told("frozen", clock.at(start + 500ms));
+  EXPECT_FALSE(watch.hangs(clock.at(start + 1h)));
+  for (auto second = 1s; second < 8s; second += 1s) EXPECT_FALSE(watch.hangs(clock.at(start + 1h + second)));
+  EXPECT_FALSE(watch.hangs(clock.at(start + 1h + 7900ms)));
+  EXPECT(watch.hangs(clock.at(start + 1h + 8100ms)));
 }
